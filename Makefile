@@ -1,0 +1,74 @@
+# Everything a contributor runs. `make help` lists the targets; the first of them makes .venv, the others reuse it.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+# Threads: kernels and BLAS share the cores instead of fighting for them.
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install demo test test-slow test-gpu test-all lint format types bench package docs clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+install: $(STAMP)  ## make .venv and install neuro with its development tools (other targets do it by themselves)
+
+# A stamp, so that a second run installs nothing. Norse: see requirements-norse.txt.
+$(STAMP): pyproject.toml constraints.txt requirements-norse.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"neuro needs Python 3.11 or later; {sys.executable} is {v[0]}.{v[1]}. Name another one: make PYTHON=python3.12 ...")'
+	@test -x $(BIN)/python || { echo "making $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@echo "installing neuro and its tools into $(VENV) (the first time takes a few minutes)"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --requirement requirements-norse.txt
+	@touch $@
+
+demo: $(STAMP)  ## train, evaluate, export and report a network on event-camera digits (runs/demo)
+	$(BIN)/neuro train --rule bptt --seed 0 --output runs/demo --overwrite
+	$(BIN)/neuro evaluate runs/demo
+	$(BIN)/neuro export runs/demo
+	$(BIN)/neuro report runs/demo
+	@echo "open $(CURDIR)/runs/demo/report.html"
+
+test: $(STAMP)  ## the tests, doctests and documentation blocks (what CI runs)
+	$(BIN)/pytest -m "not slow and not gpu"
+
+test-slow: $(STAMP)  ## the tests that take longer
+	$(BIN)/pytest -m "slow and not gpu"
+
+test-gpu: $(STAMP)  ## the tests that need a CUDA device
+	$(BIN)/pytest -m gpu
+
+test-all: $(STAMP)  ## every test, with branch coverage
+	$(BIN)/pytest -m "not gpu" --cov --cov-report=term-missing:skip-covered
+
+lint: $(STAMP)  ## style, types, import directions, spelling
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/codespell
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+format: $(STAMP)  ## let ruff mend what it can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+types: $(STAMP)  ## mypy and pyright
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+bench: $(STAMP)  ## every benchmark; each writes what it measured into benchmarks/results
+	@set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python -P $$script; done
+
+package: $(STAMP)  ## build wheel and sdist, and try the wheel in a fresh environment
+	$(BIN)/pytest -m "slow" tests/test_packaging.py
+	$(BIN)/python -m build --outdir dist
+
+docs: $(STAMP)  ## the documentation as a site
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/mkdocs build --strict
+
+clean:  ## remove builds and caches; .venv and runs stay
+	rm -rf build dist site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .import_linter_cache
+	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
