@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["atomic_write"]
+from neuro.errors import InputError
+
+__all__ = ["atomic_write", "cache_folder"]
 
 
 @contextmanager
@@ -38,3 +40,22 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def cache_folder(*parts: str) -> Path:
+    """A folder for what can be made again: ``$NEURO_CACHE``, else the user's cache folder.
+
+    Raises:
+        InputError: the folder cannot be made or written to.
+    """
+    import platformdirs
+
+    root = Path(os.environ.get("NEURO_CACHE") or platformdirs.user_cache_dir("neuro"))
+    folder = root.joinpath(*parts)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cache folder {folder} cannot be made ({error.strerror}); set NEURO_CACHE") from None
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"cache folder {folder} is not writable; set NEURO_CACHE to one that is")
+    return folder

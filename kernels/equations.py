@@ -1,0 +1,217 @@
+"""A cell is its equations: the declaration every engine is made from.
+
+A declaration is a few lines of text, checked when the module that holds it is imported::
+
+    dv/dt = ((v_leak - v) + r*x) / tau      # continuous dynamics, one line per state
+    spike when v > v_threshold              # absent for a cell that never spikes
+    reset value: v = v_reset                # one line per named kind of reset and state
+    reset subtract: v = v - v_threshold
+    output v                                # absent: the output is the spike z
+
+``x`` is the input current. Names are states (left of a ``d/dt``), inputs, declared
+parameters and ``z``, the spike (in ``output`` only). A mistake raises
+:class:`~neuro.errors.InputError` with the line at fault.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import sympy
+from sympy.parsing.sympy_parser import parse_expr
+
+from neuro.errors import InputError
+
+__all__ = ["DT", "SPIKE", "Equations", "Parameter", "symbol"]
+
+_FUNCTIONS: Mapping[str, object] = MappingProxyType(
+    {name: getattr(sympy, name) for name in ("exp", "log", "sqrt", "tanh", "sin", "cos", "Abs", "Max", "Min")}
+    | {"Symbol": sympy.Symbol, "Integer": sympy.Integer, "Float": sympy.Float, "Rational": sympy.Rational}
+)
+_FLOW = re.compile(r"d(?P<state>[A-Za-z_]\w*)/dt\s*=\s*(?P<right>.+)")
+_SPIKE = re.compile(r"spike\s+when\s+(?P<left>.+?)>(?P<right>.+)")
+_RESET = re.compile(r"reset\s+(?P<kind>\w+)\s*:\s*(?P<state>[A-Za-z_]\w*)\s*=\s*(?P<right>.+)")
+_OUTPUT = re.compile(r"output\s+(?P<right>.+)")
+
+
+def symbol(name: str) -> sympy.Symbol:
+    """The real SymPy symbol every part of the compiler uses for ``name``."""
+    return sympy.Symbol(name, real=True)
+
+
+SPIKE = symbol("z")
+DT = symbol("dt")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a cell.
+
+    Attributes:
+        default: value where the user gives none, in ``unit``.
+        unit: SI unit as text: ``"s"``, ``"V"``, ``"ohm"``, ``"1"`` for a pure number.
+        positive: whether only values above zero mean anything (time constants); held
+            during training by a logarithmic parametrisation.
+        doc: what it is, one line.
+    """
+
+    default: float
+    unit: str = "1"
+    positive: bool = False
+    doc: str = ""
+
+
+@dataclass(frozen=True)
+class Equations:
+    """The declaration of a cell.
+
+    Args:
+        name: name of the cell, as used in files and error messages.
+        text: the lines described in the module docstring.
+        parameters: every name that is neither state, input nor ``z``.
+        inputs: names of the input currents, ``("x",)`` unless said.
+
+    Raises:
+        InputError: an undefined symbol, a parameter never used, a drive that no state
+            enters, a line of no known form, a non-finite value at the defaults; the
+            message quotes the line at fault.
+
+    >>> leaky = Equations("Leaky", '''
+    ...     dv/dt = (x - v) / tau
+    ...     spike when v > 1
+    ...     reset value: v = 0
+    ... ''', {"tau": Parameter(0.02, "s", positive=True)})
+    >>> leaky.states, leaky.reset_kinds
+    (('v',), ('value', 'none'))
+    """
+
+    name: str
+    text: str
+    parameters: Mapping[str, Parameter]
+    inputs: tuple[str, ...] = ("x",)
+    flow: Mapping[str, sympy.Expr] = field(init=False, repr=False, compare=False)
+    drive: sympy.Expr | None = field(init=False, repr=False, compare=False)
+    resets: Mapping[str, Mapping[str, sympy.Expr]] = field(init=False, repr=False, compare=False)
+    output: sympy.Expr = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        reading = _Reading(self)
+        object.__setattr__(self, "parameters", MappingProxyType(dict(self.parameters)))
+        object.__setattr__(self, "flow", MappingProxyType(reading.flow))
+        object.__setattr__(self, "drive", reading.drive)
+        object.__setattr__(self, "resets", MappingProxyType(reading.resets))
+        object.__setattr__(self, "output", reading.output)
+        reading.check()
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.text, tuple(self.parameters.items()), self.inputs))
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Names of the state variables, in the order declared."""
+        return tuple(self.flow)
+
+    @property
+    def reset_kinds(self) -> tuple[str, ...]:
+        """Names of the resets declared, the default first, then ``"none"``."""
+        return (*self.resets, "none")
+
+    def reset(self, kind: str) -> Mapping[str, sympy.Expr]:
+        """Value each state takes at a spike under ``kind`` (states left out keep theirs)."""
+        return MappingProxyType({}) if kind == "none" else self.resets[kind]
+
+
+class _Reading:
+    """The text of a declaration, taken apart line by line."""
+
+    def __init__(self, equations: Equations) -> None:
+        self.name = equations.name
+        self.parameters = equations.parameters
+        self.inputs = equations.inputs
+        self.flow: dict[str, sympy.Expr] = {}
+        self.drive: sympy.Expr | None = None
+        self.resets: dict[str, dict[str, sympy.Expr]] = {}
+        self.output: sympy.Expr = SPIKE
+        self.line = ""
+        self.origin: list[tuple[str, sympy.Expr]] = []
+        lines = list(self._lines(equations.text))
+        self.states = tuple(m["state"] for _, m in lines if m.re is _FLOW)
+        for self.line, match in lines:
+            self._take(match)
+
+    def _error(self, problem: str) -> InputError:
+        return InputError(f"cell {self.name!r}, line {self.line!r}: {problem}")
+
+    def _lines(self, text: str) -> Iterator[tuple[str, re.Match[str]]]:
+        for raw in text.splitlines():
+            self.line = raw.split("#")[0].strip()
+            if not self.line:
+                continue
+            forms = (_FLOW, _SPIKE, _RESET, _OUTPUT)
+            match = next((m for form in forms if (m := form.fullmatch(self.line))), None)
+            if match is None:
+                raise self._error(
+                    "expected 'dS/dt = ...', 'spike when a > b', 'reset KIND: S = ...' or 'output ...'"
+                )
+            yield self.line, match
+
+    def _expression(self, text: str, extra: tuple[str, ...] = ()) -> sympy.Expr:
+        known = {*self.states, *self.inputs, *self.parameters, *extra}
+        table = {name: symbol(name) for name in known}
+        try:
+            expression = sympy.sympify(parse_expr(text, local_dict=table, global_dict=dict(_FUNCTIONS)))
+        except (SyntaxError, TypeError, AttributeError, NameError, ValueError) as error:
+            raise self._error(f"cannot be read as an expression ({error})") from None
+        unknown = sorted(str(s) for s in expression.free_symbols if str(s) not in known)
+        if unknown:
+            raise self._error(
+                f"undefined symbol {unknown[0]!r}; declare it as a parameter (known: {', '.join(sorted(known))})"
+            )
+        self.origin.append((self.line, expression))
+        return expression
+
+    def _take(self, match: re.Match[str]) -> None:
+        right = match["right"]
+        if match.re is _FLOW:
+            if match["state"] in self.flow:
+                raise self._error(f"state {match['state']!r} has two lines")
+            self.flow[match["state"]] = self._expression(right)
+        elif match.re is _SPIKE:
+            if self.drive is not None:
+                raise self._error("a cell has one spike condition")
+            self.drive = self._expression(match["left"]) - self._expression(right)
+            if not any(symbol(s) in self.drive.free_symbols for s in self.states):
+                raise self._error("the spike condition depends on no state, so it can never be driven")
+        elif match.re is _RESET:
+            if match["state"] not in self.states:
+                raise self._error(f"{match['state']!r} is no state (states: {', '.join(self.states)})")
+            self.resets.setdefault(match["kind"], {})[match["state"]] = self._expression(right)
+        else:
+            self.output = self._expression(right, ("z",))
+
+    def check(self) -> None:
+        """Refuse what cannot be a cell, naming the line at fault."""
+        if not self.flow:
+            raise InputError(f"cell {self.name!r} declares no state; write a line 'dS/dt = ...'")
+        if self.drive is None and (self.resets or SPIKE in self.output.free_symbols):
+            raise InputError(f"cell {self.name!r} has no line 'spike when ...' but resets or outputs a spike")
+        used = {str(s) for _, expression in self.origin for s in expression.free_symbols}
+        for name, parameter in self.parameters.items():
+            if name not in used:
+                raise InputError(f"cell {self.name!r}: parameter {name!r} is used in no line; remove it")
+            if not math.isfinite(parameter.default) or (parameter.positive and parameter.default <= 0):
+                raise InputError(f"cell {self.name!r}: parameter {name!r} has the default {parameter.default}")
+        self._check_finite()
+
+    def _check_finite(self) -> None:
+        point = {symbol(n): sympy.Float(p.default) for n, p in self.parameters.items()}
+        # Off zero and all different, so that only a true singularity at the defaults is met.
+        point |= {symbol(n): sympy.Float(0.01 * (k + 1)) for k, n in enumerate((*self.states, *self.inputs, "z"))}
+        for self.line, expression in self.origin:
+            value = expression.subs(point)
+            if not (value.is_number and bool(value.is_finite) and value.is_real):
+                raise self._error(f"is not a finite real number at the default parameters ({value})")

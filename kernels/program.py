@@ -1,0 +1,165 @@
+"""From discretised equations to the program every engine runs.
+
+All that depends on parameters and ``dt`` alone is hoisted out of the time loop into
+*coefficients* (``exp(-dt/tau)`` is computed once a call, in torch, where autograd carries its
+gradient on to ``tau``); the loop is left with arithmetic in states, inputs and coefficients.
+The backward step is derived here by the symbolic Jacobian.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import sympy
+
+from neuro.errors import unknown_name
+from neuro.kernels.discretise import discretise
+from neuro.kernels.equations import DT, SPIKE, Equations, symbol
+from neuro.kernels.route import Route
+
+__all__ = ["Backward", "Program", "compile_program", "derive_backward"]
+
+
+@dataclass(frozen=True)
+class Program:
+    """One time step of a cell, in order: update, drive, output, reset.
+
+    Expressions are in the state symbols (old in ``update``, updated but not yet reset
+    elsewhere), the inputs, ``z`` and the coefficient symbols ``c0, c1, ...``.
+    """
+
+    name: str
+    states: tuple[str, ...]
+    inputs: tuple[str, ...]
+    coefficients: tuple[sympy.Expr, ...]
+    update: tuple[sympy.Expr, ...]
+    drive: sympy.Expr | None
+    output: sympy.Expr
+    reset: tuple[sympy.Expr, ...]
+
+    @property
+    def coefficient_symbols(self) -> tuple[sympy.Symbol, ...]:
+        """Symbols of the coefficients, in order."""
+        return tuple(symbol(f"c{k}") for k in range(len(self.coefficients)))
+
+    def learned(self, parameters: frozenset[str]) -> tuple[int, ...]:
+        """Indices of the coefficients that depend on any of ``parameters``."""
+        wanted = {symbol(name) for name in parameters}
+        return tuple(k for k, c in enumerate(self.coefficients) if c.free_symbols & wanted)
+
+
+class _Hoist:
+    """Collects the maximal parts of expressions that depend on parameters and dt only."""
+
+    def __init__(self, parameters: Mapping[str, object]) -> None:
+        self.constant = {DT, *(symbol(name) for name in parameters)}
+        self.found: dict[sympy.Expr, sympy.Symbol] = {}
+
+    def _is_pure(self, expression: sympy.Expr) -> bool:
+        return bool(expression.free_symbols) and expression.free_symbols <= self.constant
+
+    def _name(self, expression: sympy.Expr) -> sympy.Symbol:
+        return self.found.setdefault(expression, symbol(f"c{len(self.found)}"))
+
+    def __call__(self, expression: sympy.Expr) -> sympy.Expr:
+        if self._is_pure(expression):
+            return self._name(expression)
+        if not expression.free_symbols & self.constant:
+            return expression
+        if expression.is_Add or expression.is_Mul:
+            return self._nary(expression)
+        return expression.func(*(self(a) for a in expression.args))
+
+    def _nary(self, expression: sympy.Expr) -> sympy.Expr:
+        pure = [a for a in expression.args if self._is_pure(a)]
+        rest = [self(a) for a in expression.args if a not in pure]
+        whole = expression.func(*pure) if pure else None
+        return expression.func(*([self._name(whole)] if whole is not None else []), *rest)
+
+
+@lru_cache(maxsize=256)
+def compile_program(equations: Equations, method: str, reset: str) -> Program:
+    """The program of ``equations`` under a named discretisation and reset.
+
+    Raises:
+        InputError: unknown method or reset; equations the method cannot solve.
+    """
+    if reset not in equations.reset_kinds:
+        raise unknown_name("reset", reset, equations.reset_kinds)
+    hoist = _Hoist(equations.parameters)
+    update = discretise(equations, method)
+    target = equations.reset(reset)
+    lines = {
+        "update": tuple(hoist(update[s]) for s in equations.states),
+        "output": hoist(equations.output),
+        "reset": tuple(hoist(target.get(s, symbol(s))) for s in equations.states),
+    }
+    drive = None if equations.drive is None else hoist(equations.drive)
+    return Program(
+        name=equations.name,
+        states=equations.states,
+        inputs=equations.inputs,
+        coefficients=tuple(hoist.found),
+        drive=drive,
+        **lines,
+    )
+
+
+@dataclass(frozen=True)
+class Backward:
+    """The adjoint of one step, in the order it runs (time goes down).
+
+    Symbols: ``g_S`` the adjoint of state S after the step, ``gy`` of the output, ``sd`` the
+    surrogate derivative at the drive, ``p_S`` the state before the step, ``q_S`` the adjoint
+    of S before the reset; state symbols are the updated, not yet reset values.
+    """
+
+    pre_reset: tuple[sympy.Expr, ...]
+    inputs: tuple[sympy.Expr, ...]
+    previous: tuple[sympy.Expr, ...]
+    coefficients: Mapping[int, sympy.Expr]
+
+    def uses(self, name: str) -> bool:
+        """Whether any line reads the symbol ``name``."""
+        wanted = symbol(name)
+        lines = (*self.pre_reset, *self.inputs, *self.previous, *self.coefficients.values())
+        return any(wanted in line.free_symbols for line in lines)
+
+
+@lru_cache(maxsize=256)
+def derive_backward(program: Program, route: Route, learned: tuple[int, ...]) -> Backward:
+    """Backward step of ``program`` under ``route``, with gradients of the ``learned`` coefficients."""
+    states = [symbol(s) for s in program.states]
+    before = {s: symbol(f"p_{s}") for s in states}
+    after = {s: symbol(f"g_{s}") for s in states}
+    pre = {s: symbol(f"q_{s}") for s in states}
+    gy, slope = symbol("gy"), symbol("sd")
+    reset = dict(zip(states, program.reset, strict=True))
+    carried = {s: s + SPIKE * (reset[s] - s) for s in states}  # the reset as one formula, z in {0, 1}
+
+    spike = gy * sympy.diff(program.output, SPIKE)
+    if not route.cut_reset:
+        spike += sum((after[s] * (reset[s] - s) for s in states), sympy.Integer(0))
+    drive = program.drive if program.drive is not None else sympy.Integer(0)
+
+    def through_output(variable: sympy.Symbol) -> sympy.Expr:
+        into_state = sum((after[s] * sympy.diff(carried[s], variable) for s in states), sympy.Integer(0))
+        return gy * sympy.diff(program.output, variable) + into_state + spike * slope * sympy.diff(drive, variable)
+
+    def through_update(variable: sympy.Symbol) -> sympy.Expr:
+        lines = zip(states, program.update, strict=True)
+        total = sum((pre[s] * sympy.diff(line, variable) for s, line in lines), sympy.Integer(0))
+        return total.xreplace(before)
+
+    def coefficient(k: int) -> sympy.Expr:
+        c = program.coefficient_symbols[k]
+        return through_output(c) + through_update(c)
+
+    return Backward(
+        pre_reset=tuple(through_output(s) for s in states),
+        inputs=tuple(through_update(symbol(x)) for x in program.inputs),
+        previous=tuple(sympy.Integer(0) if route.cut_time else through_update(s) for s in states),
+        coefficients={k: coefficient(k) for k in learned},
+    )
