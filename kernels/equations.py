@@ -35,6 +35,8 @@ _FUNCTIONS: Mapping[str, object] = MappingProxyType(
 _FLOW = re.compile(r"d(?P<state>[A-Za-z_]\w*)/dt\s*=\s*(?P<right>.+)")
 _SPIKE = re.compile(r"spike\s+when\s+(?P<left>.+?)>(?P<right>.+)")
 _RESET = re.compile(r"reset\s+(?P<kind>\w+)\s*:\s*(?P<state>[A-Za-z_]\w*)\s*=\s*(?P<right>.+)")
+# Names the compiler gives to its own quantities (coefficients, adjoints, the spike, the step).
+_RESERVED = re.compile(r"c\d+|[gpq]_\w+|gy|sd|u|z|dt|_\w*|F|math|numba|np|torch|phi1")
 _OUTPUT = re.compile(r"output\s+(?P<right>.+)")
 
 
@@ -110,6 +112,9 @@ class Equations:
     def __hash__(self) -> int:
         return hash((self.name, self.text, tuple(self.parameters.items()), self.inputs))
 
+    def __reduce__(self) -> tuple[type[Equations], tuple[object, ...]]:
+        return Equations, (self.name, self.text, dict(self.parameters), self.inputs)
+
     @property
     def states(self) -> tuple[str, ...]:
         """Names of the state variables, in the order declared."""
@@ -138,6 +143,8 @@ class _Reading:
         self.output: sympy.Expr = SPIKE
         self.line = ""
         self.origin: list[tuple[str, sympy.Expr]] = []
+        for name in (*self.inputs, *self.parameters):
+            self._refuse_reserved(name)
         lines = list(self._lines(equations.text))
         self.states = tuple(m["state"] for _, m in lines if m.re is _FLOW)
         for self.line, match in lines:
@@ -145,6 +152,10 @@ class _Reading:
 
     def _error(self, problem: str) -> InputError:
         return InputError(f"cell {self.name!r}, line {self.line!r}: {problem}")
+
+    def _refuse_reserved(self, name: str) -> None:
+        if not name.isidentifier() or _RESERVED.fullmatch(name):
+            raise InputError(f"cell {self.name!r}: the name {name!r} is reserved or no identifier; choose another")
 
     def _lines(self, text: str) -> Iterator[tuple[str, re.Match[str]]]:
         for raw in text.splitlines():
@@ -177,6 +188,7 @@ class _Reading:
     def _take(self, match: re.Match[str]) -> None:
         right = match["right"]
         if match.re is _FLOW:
+            self._refuse_reserved(match["state"])
             if match["state"] in self.flow:
                 raise self._error(f"state {match['state']!r} has two lines")
             self.flow[match["state"]] = self._expression(right)

@@ -25,7 +25,7 @@ from neuro.kernels.reference import reference_scan
 from neuro.kernels.route import Route
 from neuro.kernels.surrogate import Surrogate
 
-__all__ = ["BACKENDS", "ScanSpec", "scan"]
+__all__ = ["BACKENDS", "ScanSpec", "scan", "scan_trace"]
 
 BACKENDS = ("numba", "reference")
 
@@ -269,3 +269,21 @@ def _check(
                 f"cell {program.name!r}: the input is {first.dtype} on {first.device}, "
                 f"a state or parameter is {t.dtype} on {t.device}; convert one of them with .to()"
             )
+
+
+def scan_trace(
+    spec: ScanSpec, inputs: Sequence[Tensor], state: Sequence[Tensor], coefficients: Sequence[Tensor]
+) -> tuple[Tensor, list[Tensor], dict[str, Tensor]]:
+    """Like :func:`scan`, without gradients, also returning every state before its reset.
+
+    Returns:
+        Output ``[T, B, N]``, final states (each ``[B, N]``), and by name each state's
+        ``[T, B, N]`` values after the update and before the reset.
+    """
+    program = spec.program
+    _check(program, inputs, state, coefficients)
+    everything = tuple(range(len(program.states)))
+    with torch.no_grad():
+        table = _table(coefficients, inputs[0].shape[2], inputs[0])
+        output, last, trace = numba_forward(program, inputs, torch.stack(list(state)), table, everything)
+    return output, list(last.unbind(0)), dict(zip(program.states, trace.unbind(0), strict=True))

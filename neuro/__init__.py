@@ -1,3 +1,77 @@
-"""neuro: train, simulate and deploy spiking networks."""
+"""neuro: train, simulate and deploy spiking networks.
+
+Names are imported on first use, so that ``import neuro`` is quick and needs neither a GPU
+library nor a compiler run.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "IF",
+    "LI",
+    "LIF",
+    "Cell",
+    "Conv2d",
+    "CuBaLIF",
+    "Equations",
+    "Flatten",
+    "Linear",
+    "Parameter",
+    "Route",
+    "Sequential",
+    "SumPool2d",
+    "Surrogate",
+    "build",
+    "calibrate",
+    "datasets",
+    "fit",
+    "hardware",
+    "kernels",
+    "load",
+    "losses",
+    "record",
+    "rules",
+    "save",
+]
+
+if TYPE_CHECKING:
+    from neuro import datasets, hardware, kernels
+    from neuro.kernels.equations import Equations, Parameter
+    from neuro.kernels.route import Route
+    from neuro.kernels.surrogate import Surrogate
+    from neuro.network import Sequential, build, load, record, save
+    from neuro.neurons import IF, LI, LIF, Cell, CuBaLIF
+    from neuro.synapses import Conv2d, Flatten, Linear, SumPool2d
+    from neuro.training import losses, rules
+    from neuro.training.calibrate import calibrate
+    from neuro.training.fit import fit
+else:
+    _ORIGIN = (
+        ("neuro.kernels.equations", ("Equations", "Parameter")),
+        ("neuro.kernels.route", ("Route",)),
+        ("neuro.kernels.surrogate", ("Surrogate",)),
+        ("neuro.network", ("Sequential", "build", "load", "record", "save")),
+        ("neuro.neurons", ("IF", "LI", "LIF", "Cell", "CuBaLIF")),
+        ("neuro.synapses", ("Conv2d", "Flatten", "Linear", "SumPool2d")),
+        ("neuro.training.calibrate", ("calibrate",)),
+        ("neuro.training.fit", ("fit",)),
+    )
+    _MODULES = ("neuro.datasets", "neuro.hardware", "neuro.kernels", "neuro.training.losses", "neuro.training.rules")
+
+    def __getattr__(name: str) -> Any:
+        for module in _MODULES:
+            if module.rpartition(".")[2] == name:
+                return import_module(module)
+        for module, names in _ORIGIN:
+            if name in names:
+                return getattr(import_module(module), name)
+        raise AttributeError(f"module 'neuro' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

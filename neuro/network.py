@@ -1,0 +1,231 @@
+"""Composition: layers in sequence, explicit state, definitions and files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neuro.errors import FileFormatError, InputError, unknown_name
+from neuro.files import atomic_write
+from neuro.kernels.route import Route
+from neuro.neurons import CELLS, Cell, State
+from neuro.synapses import SYNAPSES
+
+__all__ = ["NetworkState", "Sequential", "build", "is_stateful", "load", "record", "save"]
+
+NetworkState = tuple[State | None, ...]
+"""One entry per layer: the state of a cell, None for a layer that has none."""
+
+_FORMAT = "neuro.network/1"
+
+
+def is_stateful(layer: nn.Module) -> bool:
+    """Whether ``layer`` carries state from step to step."""
+    return isinstance(layer, Cell)
+
+
+class Sequential(nn.Module):
+    """Layers one after the other.
+
+    Args:
+        *layers: modules, named ``"0"``, ``"1"``, ...; or one mapping of names to modules.
+
+    Raises:
+        InputError: no layer, or cells whose ``dt`` differ.
+
+    >>> import neuro
+    >>> net = neuro.Sequential(neuro.Linear(4, 3), neuro.LIF(3), neuro.Linear(3, 2), neuro.LI(2))
+    >>> out, state = net(torch.ones(10, 1, 4))
+    >>> out.shape
+    torch.Size([10, 1, 2])
+    """
+
+    def __init__(self, *layers: nn.Module | Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        named: Iterable[tuple[str, Any]] = ((str(k), layer) for k, layer in enumerate(layers))
+        if len(layers) == 1 and isinstance(layers[0], Mapping):
+            named = layers[0].items()
+        for name, layer in named:
+            if not isinstance(layer, nn.Module):
+                raise InputError(f"layer {name!r} must be a module, got {type(layer).__name__}")
+            self.add_module(name, layer)
+        if not self._modules:
+            raise InputError("a network needs at least one layer")
+        steps = sorted({c.dt for c in self.cells.values()})
+        if len(steps) > 1:
+            raise InputError(f"all cells of a network share one dt, got {steps} s")
+
+    @property
+    def layers(self) -> Mapping[str, nn.Module]:
+        """The layers by name, in order."""
+        return MappingProxyType({n: m for n, m in self._modules.items() if m is not None})
+
+    @property
+    def cells(self) -> Mapping[str, Cell]:
+        """The layers that hold state, by name, in order."""
+        return MappingProxyType({n: m for n, m in self.layers.items() if isinstance(m, Cell)})
+
+    @property
+    def dt(self) -> float:
+        """Time step of the cells in seconds."""
+        if not self.cells:
+            raise InputError("a network without cells has no dt")
+        return next(iter(self.cells.values())).dt
+
+    def forward(
+        self, x: Tensor, state: NetworkState | None = None, *, route: Route | None = None
+    ) -> tuple[Tensor, NetworkState]:
+        """Run a sequence.
+
+        Args:
+            x: input ``[T, B, ...]``, time first.
+            state: as returned for the steps before; zero unless given.
+            route: edges that backward ignores (a property of the learning rule).
+
+        Returns:
+            Output of the last layer ``[T, B, ...]`` and the state after the last step.
+        """
+        after: list[State | None] = []
+        for layer, before in zip(self.layers.values(), self._check(state), strict=True):
+            s: State | None = None
+            if isinstance(layer, Cell):
+                x, s = layer(x, before, route=route)
+            else:
+                x = layer(x)
+            after.append(s)
+        return x, tuple(after)
+
+    def step(self, x: Tensor, state: NetworkState | None = None) -> tuple[Tensor, NetworkState]:
+        """One time step: ``x`` is ``[B, ...]``; returns output ``[B, ...]`` and the new state."""
+        y, after = self(x.unsqueeze(0), state)
+        return y[0], after
+
+    def initial_state(
+        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> NetworkState:
+        """All states zero."""
+        return tuple(
+            m.initial_state(batch, device=device, dtype=dtype) if isinstance(m, Cell) else None
+            for m in self.layers.values()
+        )
+
+    def _check(self, state: NetworkState | None) -> NetworkState:
+        if state is None:
+            return (None,) * len(self.layers)
+        if len(state) != len(self.layers):
+            raise InputError(f"network state must have {len(self.layers)} entries, one per layer, got {len(state)}")
+        return state
+
+    def definition(self) -> dict[str, Any]:
+        """The architecture without weights, JSON-able; :func:`build` is its inverse."""
+        layers = [{"name": n, "type": type(m).__name__, **_definition(n, m)} for n, m in self.layers.items()]
+        return {"format": _FORMAT, "layers": layers}
+
+
+def _definition(name: str, layer: nn.Module) -> dict[str, Any]:
+    if not hasattr(layer, "definition"):
+        raise InputError(f"layer {name!r} ({type(layer).__name__}) has no definition(), so it cannot be written to a file")
+    made: dict[str, Any] = layer.definition()
+    return made
+
+
+def build(definition: Mapping[str, Any], *, cells: Iterable[type[Cell]] = ()) -> Sequential:
+    """The network that ``definition`` describes, freshly initialised.
+
+    Args:
+        definition: from :meth:`Sequential.definition`.
+        cells: classes of cells of one's own that occur in it.
+
+    Raises:
+        InputError: a layer of an unknown type.
+    """
+    kinds: dict[str, Any] = {**CELLS, **SYNAPSES, **{c.__name__: c for c in cells}}
+    layers: dict[str, nn.Module] = {}
+    for entry in definition["layers"]:
+        kind = entry["type"]
+        if kind not in kinds:
+            raise unknown_name("layer type", kind, kinds)
+        made = kinds[kind]
+        options = {k: v for k, v in entry.items() if k not in ("name", "type")}
+        layers[entry["name"]] = made.from_definition(options) if issubclass(made, Cell) else made(**options)
+    return Sequential(layers)
+
+
+@torch.no_grad()
+def record(net: Sequential, x: Tensor, state: NetworkState | None = None) -> dict[str, dict[str, Tensor]]:
+    """Output and states of every cell over a sequence, without gradients.
+
+    Args:
+        x: input ``[T, B, ...]``.
+        state: initial state of the network; zero unless given.
+
+    Returns:
+        For each cell's name: ``"z"``, its output, and each state variable by name (``"v"``, the
+        membrane) after its update and before its reset; all ``[T, B, *size]``.
+    """
+    recorded: dict[str, dict[str, Tensor]] = {}
+    for (name, layer), before in zip(net.layers.items(), net._check(state), strict=True):
+        if isinstance(layer, Cell):
+            x, _, traces = layer.trace(x, before)
+            recorded[name] = {"z": x, **traces}
+        else:
+            x = layer(x)
+    return recorded
+
+
+def save(net: Sequential, path: str | Path, metadata: Mapping[str, str] | None = None) -> Path:
+    """Write ``net`` (architecture and values) to a safetensors file; nothing in it is ever executed.
+
+    Args:
+        metadata: further text entries to keep in the file.
+
+    Returns:
+        The path written. An earlier file at that path survives any failure.
+    """
+    from safetensors.torch import save_file
+
+    target = Path(path)
+    text = {**(metadata or {}), "neuro": json.dumps(net.definition())}
+    with atomic_write(target) as temporary:
+        save_file({k: v.detach().contiguous() for k, v in net.state_dict().items()}, temporary, metadata=text)
+    return target
+
+
+def load(path: str | Path, *, cells: Iterable[type[Cell]] = ()) -> Sequential:
+    """Read a network written by :func:`save`.
+
+    Args:
+        cells: classes of cells of one's own that occur in it.
+
+    Raises:
+        FileFormatError: missing, truncated or corrupt file, or one of another kind.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    target = Path(path)
+    if not target.is_file():
+        raise FileFormatError(target, "no such file")
+    try:
+        with safe_open(target, framework="pt") as file:
+            metadata = file.metadata() or {}
+            values = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, OSError) as error:
+        raise FileFormatError(target, f"not a whole safetensors file ({error})") from None
+    if "neuro" not in metadata:
+        raise FileFormatError(target, "a safetensors file, but not written by neuro.save")
+    try:
+        net = build(json.loads(metadata["neuro"]), cells=cells)
+        net.load_state_dict(values)
+    except (KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
+        raise FileFormatError(target, f"its network definition does not fit ({_one_line(error)})") from None
+    return net
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

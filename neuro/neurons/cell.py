@@ -1,0 +1,238 @@
+"""The module around a cell's equations: parameters, state, and the engine that runs them."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from neuro.errors import InputError, unknown_name
+from neuro.kernels.equations import Equations
+from neuro.kernels.reference import torch_function
+from neuro.kernels.route import Route
+from neuro.kernels.scan import ScanSpec, scan, scan_trace
+from neuro.kernels.surrogate import Surrogate
+
+__all__ = ["Cell", "State"]
+
+State = tuple[Tensor, ...]
+"""State of one cell: one tensor ``[B, *size]`` per state variable, in the order declared."""
+
+
+class Cell(nn.Module):
+    """A population of neurons that share one set of equations.
+
+    A neuron of one's own is a subclass with ``equations``; everything else comes with it.
+    State is explicit: nothing is remembered between calls.
+
+    Args:
+        size: number of neurons, or their shape (``(C, H, W)`` after a convolution).
+        dt: time step in seconds.
+        method: discretisation, ``"euler"`` or ``"exponential"``.
+        reset: name of a reset that the equations declare, or ``"none"``.
+        surrogate: derivative that stands in for that of the spike.
+        learn: names of the parameters that train, one value per neuron each.
+        **parameters: values of the declared parameters, SI units; a number, or a tensor
+            of shape ``size``.
+
+    Raises:
+        InputError: unknown names, values not finite or out of range, wrong shapes.
+
+    >>> import neuro
+    >>> cell = neuro.LIF(3, tau=10e-3)
+    >>> z, state = cell(torch.full((5, 1, 3), 20.0))
+    >>> z.shape, [s.shape for s in state]
+    (torch.Size([5, 1, 3]), [torch.Size([1, 3])])
+    """
+
+    equations: ClassVar[Equations]
+    learn_default: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "equations" in cls.__dict__:
+            cls.__signature__ = _signature(cls)  # type: ignore[attr-defined]
+
+    def __init__(
+        self,
+        size: int | Sequence[int],
+        *,
+        dt: float = 1e-3,
+        method: str = "euler",
+        reset: str | None = None,
+        surrogate: Surrogate | str | None = None,
+        learn: Sequence[str] | None = None,
+        **parameters: float | Tensor,
+    ) -> None:
+        super().__init__()
+        self.size = (size,) if isinstance(size, int) else tuple(size)
+        if not self.size or any(not isinstance(n, int) or n < 1 for n in self.size):
+            raise InputError(f"{self._name} size must be positive integers, got {size}")
+        if not (isinstance(dt, int | float) and math.isfinite(dt) and dt > 0):
+            raise InputError(f"{self._name} dt must be a positive number of seconds, got {dt}")
+        self.dt = float(dt)
+        self.method = method
+        self.reset = self.equations.reset_kinds[0] if reset is None else reset
+        self.surrogate = Surrogate(surrogate) if isinstance(surrogate, str) else surrogate or Surrogate()
+        self.learn = tuple(self.learn_default if learn is None else learn)
+        self._spec = ScanSpec(self.equations, method, self.reset, self.surrogate, frozenset(self.learn))
+        for name in (*parameters, *self.learn):
+            if name not in self.equations.parameters:
+                raise unknown_name(f"{self._name} parameter", name, self.equations.parameters)
+        for name, declared in self.equations.parameters.items():
+            self._register(name, parameters.get(name, declared.default))
+        self._prepare()
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    def _prepare(self) -> None:
+        """Compile the declaration; made from it again, never stored."""
+        self._text = self._spec.to_text()
+        program = self._spec.program
+        arguments = ("dt", *self.equations.parameters)
+        self._coefficients: Callable[..., tuple[Any, ...]] = torch_function(program.coefficients, arguments)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "_coefficients"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._prepare()
+
+    def _register(self, name: str, value: float | Tensor) -> None:
+        declared = self.equations.parameters[name]
+        tensor = torch.as_tensor(value, dtype=torch.get_default_dtype() if not isinstance(value, Tensor) else None)
+        tensor = tensor.detach().clone()
+        if tensor.dim() and tuple(tensor.shape) != self.size:
+            raise InputError(
+                f"{self._name} {name} must be one number or of shape {self.size}, got shape {tuple(tensor.shape)}"
+            )
+        bad = ~torch.isfinite(tensor) | ((tensor <= 0) if declared.positive else torch.zeros_like(tensor, dtype=bool))
+        if bool(bad.any()):
+            allowed = "positive and finite" if declared.positive else "finite"
+            raise InputError(f"{self._name} {name} must be {allowed} [{declared.unit}], got {tensor[bad][0].item()}")
+        if name not in self.learn:
+            self.register_buffer(name, tensor)
+        elif declared.positive:
+            self.register_parameter(f"log_{name}", nn.Parameter(tensor.expand(self.size).log()))
+        else:
+            self.register_parameter(name, nn.Parameter(tensor.expand(self.size).clone()))
+
+    def value(self, name: str) -> Tensor:
+        """The parameter ``name`` in SI units, 0-d or of shape ``size``; differentiable where it trains."""
+        if name in self.learn and self.equations.parameters[name].positive:
+            return torch.exp(self.get_parameter(f"log_{name}"))
+        stored: Tensor = getattr(self, name)
+        return stored
+
+    def parameters_si(self) -> dict[str, Tensor]:
+        """Every declared parameter in SI units, each of shape ``size``, detached."""
+        return {n: self.value(n).detach().expand(self.size).clone() for n in self.equations.parameters}
+
+    def initial_state(
+        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> State:
+        """All states zero: one ``[batch, *size]`` tensor per state variable."""
+        shape = (batch, *self.size)
+        return tuple(torch.zeros(shape, device=device, dtype=dtype) for _ in self.equations.states)
+
+    def forward(
+        self, x: Tensor, state: State | None = None, *, route: Route | None = None, backend: str = "numba"
+    ) -> tuple[Tensor, State]:
+        """Run a sequence.
+
+        Args:
+            x: input current ``[T, B, *size]``.
+            state: as returned for the steps before; zero unless given.
+            route: edges that backward ignores (a property of the learning rule).
+            backend: ``"numba"`` or ``"reference"``.
+
+        Returns:
+            Output ``[T, B, *size]`` and the state after the last step.
+
+        Raises:
+            InputError: shape, dtype or device that does not fit.
+        """
+        flat, before = self._flatten(x, state)
+        output, after = scan(
+            self._spec, [flat], before, self._values(flat.shape[2]), route=route, backend=backend, text=self._text
+        )
+        return output.view(x.shape), tuple(s.view(x.shape[1:]) for s in after)
+
+    def step(self, x: Tensor, state: State, *, route: Route | None = None) -> tuple[Tensor, State]:
+        """One time step: ``x`` is ``[B, *size]``; returns output ``[B, *size]`` and the new state."""
+        z, after = self(x.unsqueeze(0), state, route=route)
+        return z[0], after
+
+    @torch.no_grad()
+    def trace(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State, dict[str, Tensor]]:
+        """Like ``forward`` without gradients, also returning each state before its reset, ``[T, B, *size]``."""
+        flat, before = self._flatten(x, state)
+        output, after, states = scan_trace(self._spec, [flat], before, self._values(flat.shape[2]))
+        traced = {name: s.view(x.shape) for name, s in states.items()}
+        return output.view(x.shape), tuple(s.view(x.shape[1:]) for s in after), traced
+
+    def _values(self, neurons: int) -> list[Tensor]:
+        named = [self.value(n) for n in self.equations.parameters]
+        # A shared parameter stays 0-d and broadcasts; a per-neuron one is laid out as [N].
+        flat = [v.reshape(neurons) if v.dim() else v for v in named]
+        like = flat[0]
+        made = self._coefficients(self.dt, *flat)
+        return [c if isinstance(c, Tensor) else like.new_tensor(c) for c in made]
+
+    def _flatten(self, x: Tensor, state: State | None) -> tuple[Tensor, list[Tensor]]:
+        if x.dim() != 2 + len(self.size) or tuple(x.shape[2:]) != self.size:
+            raise InputError(
+                f"{self._name} takes [T, B, {', '.join(map(str, self.size))}] (time first), got {tuple(x.shape)}"
+            )
+        if state is None:
+            state = self.initial_state(x.shape[1], device=x.device, dtype=x.dtype)
+        if len(state) != len(self.equations.states) or any(s.shape != x.shape[1:] for s in state):
+            raise InputError(
+                f"{self._name} state must be {len(self.equations.states)} tensors of shape {tuple(x.shape[1:])}, "
+                f"got {[tuple(s.shape) for s in state]}"
+            )
+        return x.flatten(2), [s.flatten(1) for s in state]
+
+    def definition(self) -> dict[str, Any]:
+        """What rebuilds this cell but for its values, JSON-able."""
+        return {
+            "size": list(self.size),
+            "dt": self.dt,
+            "method": self.method,
+            "reset": self.reset,
+            "surrogate": {
+                "family": self.surrogate.family,
+                "width": self.surrogate.width,
+                "peak": self.surrogate.peak,
+            },
+            "learn": list(self.learn),
+            "per_neuron": [n for n in self.equations.parameters if n not in self.learn and self.value(n).dim()],
+        }
+
+    @classmethod
+    def from_definition(cls, definition: Mapping[str, Any]) -> Cell:
+        """The cell that :meth:`definition` describes, with the declared default values."""
+        size = tuple(definition["size"])
+        vectors = {n: torch.full(size, cls.equations.parameters[n].default) for n in definition["per_neuron"]}
+        options = {k: definition[k] for k in ("dt", "method", "reset", "learn")}
+        return cls(size, surrogate=Surrogate(**definition["surrogate"]), **options, **vectors)
+
+    def extra_repr(self) -> str:
+        """Size, step, discretisation, reset and what trains."""
+        parts = [str(self.size if len(self.size) > 1 else self.size[0]), f"dt={self.dt:g}", f"method={self.method!r}"]
+        return ", ".join([*parts, f"reset={self.reset!r}", f"learn={self.learn}"])
+
+
+def _signature(cls: type[Cell]) -> inspect.Signature:
+    """The call signature with the declared parameters and their defaults spelled out, for ``help``."""
+    shown = list(inspect.signature(Cell.__init__).parameters.values())[1:-1]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    declared = [inspect.Parameter(n, keyword, default=p.default) for n, p in cls.equations.parameters.items()]
+    return inspect.Signature([*shown, *declared])

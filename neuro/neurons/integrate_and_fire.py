@@ -1,0 +1,100 @@
+"""The leaky integrate-and-fire family, with NIR's names and meanings.
+
+Equations: Pedersen et al. 2024, "Neuromorphic intermediate representation" (Nat. Commun. 15).
+Membrane and threshold are in volts, currents in amperes, resistances in ohms, time constants
+in seconds; networks commonly use them as pure numbers around a threshold of 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from neuro.kernels.equations import Equations, Parameter
+from neuro.neurons.cell import Cell
+
+__all__ = ["CELLS", "IF", "LI", "LIF", "CuBaLIF"]
+
+_TAU = Parameter(20e-3, "s", positive=True, doc="membrane time constant")
+_R = Parameter(1.0, "ohm", doc="membrane resistance")
+_V_LEAK = Parameter(0.0, "V", doc="resting membrane potential")
+_FIRING = {
+    "v_threshold": Parameter(1.0, "V", doc="firing threshold"),
+    "v_reset": Parameter(0.0, "V", doc="membrane potential after a spike"),
+}
+_SPIKE = """
+    spike when v > v_threshold
+    reset value: v = v_reset
+    reset subtract: v = v - v_threshold
+"""
+
+
+class LIF(Cell):
+    """Leaky integrate-and-fire: ``tau dv/dt = (v_leak - v) + r x``, a spike where ``v > v_threshold``.
+
+    Parameters ``tau`` [s], ``r`` [ohm], ``v_leak``, ``v_threshold``, ``v_reset`` [V]; resets
+    ``"value"`` (to ``v_reset``), ``"subtract"`` (by ``v_threshold``) and ``"none"``.
+
+    >>> LIF(2, tau=0.01, reset="subtract")
+    LIF(2, dt=0.001, method='euler', reset='subtract', learn=('tau',))
+    """
+
+    equations = Equations(
+        "LIF",
+        "dv/dt = ((v_leak - v) + r*x) / tau" + _SPIKE,
+        {"tau": _TAU, "r": _R, "v_leak": _V_LEAK, **_FIRING},
+    )
+    learn_default = ("tau",)
+
+
+class CuBaLIF(Cell):
+    """Current-based LIF: an exponential synapse ``tau_syn di/dt = w_in x - i`` drives the membrane.
+
+    With ``method="exponential"`` the membrane follows the exact two exponentials.
+
+    >>> CuBaLIF(2).equations.states
+    ('i', 'v')
+    """
+
+    equations = Equations(
+        "CuBaLIF",
+        "di/dt = (w_in*x - i) / tau_syn\ndv/dt = ((v_leak - v) + r*i) / tau_mem" + _SPIKE,
+        {
+            "tau_syn": Parameter(5e-3, "s", positive=True, doc="synaptic time constant"),
+            "tau_mem": _TAU,
+            "r": _R,
+            "v_leak": _V_LEAK,
+            **_FIRING,
+            "w_in": Parameter(1.0, "1", doc="gain of the input current"),
+        },
+    )
+    learn_default = ("tau_syn", "tau_mem")
+
+
+class IF(Cell):
+    """Integrate-and-fire without leak: ``dv/dt = r x``, ``r`` in volts per ampere and second.
+
+    >>> IF(2).learn
+    ()
+    """
+
+    equations = Equations("IF", "dv/dt = r*x" + _SPIKE, {"r": _R, **_FIRING})
+
+
+class LI(Cell):
+    """Leaky integrator readout: ``tau dv/dt = (v_leak - v) + r x``; the output is the membrane.
+
+    >>> LI(2).equations.reset_kinds
+    ('none',)
+    """
+
+    equations = Equations(
+        "LI",
+        "dv/dt = ((v_leak - v) + r*x) / tau\noutput v",
+        {"tau": _TAU, "r": _R, "v_leak": _V_LEAK},
+    )
+    learn_default = ("tau",)
+
+
+CELLS: Mapping[str, type[Cell]] = MappingProxyType({c.__name__: c for c in (LIF, CuBaLIF, IF, LI)})
+"""The cells that come with neuro, by name."""

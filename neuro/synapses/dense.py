@@ -1,0 +1,140 @@
+"""Synapses that pass every presynaptic spike at once: dense, convolution, pooling, reshaping.
+
+All take and return time-first sequences ``[T, B, ...]`` and hold no state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from neuro.errors import InputError
+
+__all__ = ["SYNAPSES", "Conv2d", "Flatten", "Linear", "SumPool2d"]
+
+Pair = int | tuple[int, int]
+
+
+def _pair(value: Pair) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
+
+
+class Linear(nn.Linear):
+    """All-to-all synapses: ``x [T, B, in] -> [T, B, out]``, ``weight [out, in]``, ``bias [out]``.
+
+    >>> Linear(4, 2).definition()
+    {'in_features': 4, 'out_features': 2, 'bias': True}
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """``[T, B, in]`` to ``[T, B, out]``."""
+        if input.dim() != 3 or input.shape[2] != self.in_features:
+            raise InputError(f"Linear takes [T, B, {self.in_features}] (time first), got {tuple(input.shape)}")
+        return F.linear(input, self.weight, self.bias)
+
+    def definition(self) -> dict[str, Any]:
+        """What rebuilds this layer but for its weights."""
+        return {"in_features": self.in_features, "out_features": self.out_features, "bias": self.bias is not None}
+
+
+class Conv2d(nn.Module):
+    """Convolutional synapses: ``[T, B, C, H, W] -> [T, B, C', H', W']``, ``weight [C', C, kh, kw]``.
+
+    >>> Conv2d(2, 8, 3, padding=1).weight.shape
+    torch.Size([8, 2, 3, 3])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Pair,
+        stride: Pair = 1,
+        padding: Pair = 0,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.kernel_size, self.stride, self.padding = _pair(kernel_size), _pair(stride), _pair(padding)
+        made = nn.Conv2d(in_channels, out_channels, self.kernel_size, bias=bias)
+        self.weight = made.weight
+        self.register_parameter("bias", made.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[T, B, C, H, W]`` to ``[T, B, C', H', W']``."""
+        if x.dim() != 5 or x.shape[2] != self.in_channels:
+            raise InputError(f"Conv2d takes [T, B, {self.in_channels}, H, W] (time first), got {tuple(x.shape)}")
+        bias: Tensor | None = self.bias
+        made = F.conv2d(x.flatten(0, 1), self.weight, bias, self.stride, self.padding)
+        return made.unflatten(0, x.shape[:2])
+
+    def definition(self) -> dict[str, Any]:
+        """What rebuilds this layer but for its weights."""
+        names = ("in_channels", "out_channels")
+        pairs = {n: list(getattr(self, n)) for n in ("kernel_size", "stride", "padding")}
+        return {n: getattr(self, n) for n in names} | pairs | {"bias": self.bias is not None}
+
+    def extra_repr(self) -> str:
+        """Channels, kernel, stride and padding."""
+        return f"{self.in_channels}, {self.out_channels}, {self.kernel_size}, {self.stride}, {self.padding}"
+
+
+class SumPool2d(nn.Module):
+    """Sum over non-overlapping windows: ``[T, B, C, H, W] -> [T, B, C, H // k, W // k]``.
+
+    >>> SumPool2d(2)(__import__("torch").ones(1, 1, 1, 4, 4)).flatten().tolist()
+    [4.0, 4.0, 4.0, 4.0]
+    """
+
+    def __init__(self, kernel_size: Pair) -> None:
+        super().__init__()
+        self.kernel_size = _pair(kernel_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[T, B, C, H, W]`` to ``[T, B, C, H // kh, W // kw]``."""
+        if x.dim() != 5:
+            raise InputError(f"SumPool2d takes [T, B, C, H, W] (time first), got {tuple(x.shape)}")
+        area = self.kernel_size[0] * self.kernel_size[1]
+        return (F.avg_pool2d(x.flatten(0, 1), self.kernel_size) * area).unflatten(0, x.shape[:2])
+
+    def definition(self) -> dict[str, Any]:
+        """What rebuilds this layer."""
+        return {"kernel_size": list(self.kernel_size)}
+
+    def extra_repr(self) -> str:
+        """The window."""
+        return str(self.kernel_size)
+
+
+class Flatten(nn.Module):
+    """``[T, B, ...] -> [T, B, N]``, channel first as NIR and torch lay it out.
+
+    >>> Flatten()(__import__("torch").ones(5, 1, 2, 3, 3)).shape
+    torch.Size([5, 1, 18])
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[T, B, ...]`` to ``[T, B, N]``."""
+        return x.flatten(2)
+
+    def definition(self) -> dict[str, Any]:
+        """What rebuilds this layer."""
+        return {}
+
+
+class Synapse(Protocol):
+    """What a stateless layer offers beside ``forward``."""
+
+    def definition(self) -> dict[str, Any]:
+        """What rebuilds the layer but for its weights."""
+        ...
+
+
+SYNAPSES: Mapping[str, type[nn.Module]] = MappingProxyType(
+    {c.__name__: c for c in (Linear, Conv2d, SumPool2d, Flatten)}
+)
+"""The stateless layers that come with neuro, by name."""
