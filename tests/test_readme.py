@@ -1,0 +1,170 @@
+"""What README and docs show is true: their Python runs, their commands exist, their links lead somewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import neuro
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+README = ROOT / "README.md"
+
+
+class Block(NamedTuple):
+    """A fenced block: its language, the line it starts on, its text."""
+
+    language: str
+    line: int
+    text: str
+
+
+def blocks(text: str) -> list[Block]:
+    """The fenced blocks of a page, in order."""
+    found, language, start, lines = [], None, 0, list[str]()
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.startswith("```"):
+            lines.append(line)
+        elif language is None:
+            language, start, lines = line[3:].strip(), number + 1, []
+        else:
+            found.append(Block(language, start, "\n".join(lines) + "\n"))
+            language = None
+    return found
+
+
+def of(path: Path, *languages: str) -> list[Block]:
+    return [block for block in blocks(path.read_text(encoding="utf-8")) if block.language in languages]
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=name)
+
+
+def test_blocks_are_found() -> None:
+    text = "a\n```python\nx = 1\ny = 2\n```\nb\n```bash\nls\n```\n"
+    assert blocks(text) == [Block("python", 3, "x = 1\ny = 2\n"), Block("bash", 8, "ls\n")]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if of(page, "python")], ids=name)
+def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All blocks of a page in one namespace, as a reader would type them."""
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    for block in of(page, "python"):
+        # Empty lines first, so that a traceback names the line of the page.
+        exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), namespace)
+
+
+# --- commands ------------------------------------------------------------------------------------------
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The command lines of a page's shell blocks, without comments and prompts."""
+    joined = "\n".join(block.text for block in of(page, "bash", "console")).replace("\\\n", " ")
+    lines = [line.removeprefix("$ ").strip() for line in joined.splitlines()]
+    return [words for line in lines for part in line.split("&&") if (words := shlex.split(part, comments=True))]
+
+
+def neuro_commands(page: Path) -> list[list[str]]:
+    return [words for words in commands(page) if words[0] == "neuro"]
+
+
+@cache
+def help_of(*subcommand: str) -> str:
+    command = [str(Path(sys.executable).with_name("neuro")), *subcommand, "--help"]
+    environment = {**os.environ, "COLUMNS": "100"}
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@cache
+def subcommands() -> tuple[str, ...]:
+    """The names in the braces of the usage line."""
+    braces = re.search(r"\{([\w,-]+)\}", help_of())
+    assert braces is not None
+    return tuple(braces[1].split(","))
+
+
+@each_page
+def test_shown_neuro_commands_exist(page: Path) -> None:
+    for words in neuro_commands(page):
+        options = {word.partition("=")[0] for word in words if word.startswith("--")}
+        if len(words) > 1 and not words[1].startswith("-"):
+            assert words[1] in subcommands()
+            missing = {option for option in options if option not in help_of(words[1])}
+            assert not missing, f"neuro {words[1]} has no {missing}"
+
+
+@each_page
+def test_shown_make_targets_exist(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    shown = {word for words in commands(page) if words[0] == "make" for word in words[1:] if "=" not in word}
+    assert shown <= targets
+
+
+def test_every_subcommand_is_documented() -> None:
+    shown = {words[1] for words in neuro_commands(ROOT / "docs" / "cli.md") if len(words) > 1}
+    assert set(subcommands()) <= shown
+
+
+def test_shown_help_is_current() -> None:
+    """Each ```text block of the command line page follows the command whose help it shows."""
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    shown = re.findall(r"```bash\nneuro(?: (\w+))? --help\n```\n\n```text\n(.*?)```", page, re.DOTALL)
+    assert {command for command, _ in shown} == {"", *subcommands()}
+    for command, text in shown:
+        current = help_of(command) if command else help_of()
+        assert text.split() == current.split(), f"docs/cli.md: the help of neuro {command} has changed"
+
+
+# --- links and the front page --------------------------------------------------------------------------
+
+
+@each_page
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    targets = [target.partition("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", text)]
+    local = [target for target in targets if target and "://" not in target]
+    assert [target for target in local if not (page.parent / target).exists()] == []
+
+
+def test_every_page_is_reachable() -> None:
+    seen, todo = set[Path](), [README]
+    while todo:
+        page = todo.pop()
+        if page in seen:
+            continue
+        seen.add(page)
+        targets = re.findall(r"\]\(([^)\s#]+\.md)", page.read_text(encoding="utf-8"))
+        todo += [(page.parent / target).resolve() for target in targets if "://" not in target]
+    assert sorted(name(page) for page in set(PAGES) - seen) == []
+
+
+def test_every_exported_name_is_documented() -> None:
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert [public for public in neuro.__all__ if not re.search(rf"\b{public}\b", text)] == []
+
+
+def test_the_front_page_gets_to_the_point() -> None:
+    runnable = of(README, "python", "bash")
+    python = of(README, "python")
+    assert runnable[0].line < 30
+    train, export = python[0], python[1]
+    assert "neuro.fit(" in train.text
+    assert len(train.text.splitlines()) <= 15
+    assert "neuro.hardware.export(" in export.text
+    assert len(export.text.splitlines()) <= 2
