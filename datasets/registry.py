@@ -1,0 +1,35 @@
+"""The data sets by name, for configurations and the command line."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from neuro.datasets.event_digits import digits
+from neuro.datasets.splits import Splits
+from neuro.errors import unknown_name
+
+__all__ = ["DATASETS", "load"]
+
+DATASETS: Mapping[str, Callable[..., Splits]] = MappingProxyType({"digits": digits})
+
+
+def load(name: str, **options: Any) -> Splits:
+    """Make the data set called ``name`` with the options of its constructor.
+
+    Raises:
+        InputError: no data set, or no option of it, has that name.
+
+    >>> load("digit")
+    Traceback (most recent call last):
+    neuro.errors.InputError: unknown dataset 'digit'; did you mean 'digits'? (known: digits)
+    """
+    if name not in DATASETS:
+        raise unknown_name("dataset", name, DATASETS)
+    known = inspect.signature(DATASETS[name]).parameters
+    for option in options:
+        if option not in known:
+            raise unknown_name(f"option of dataset {name!r}", option, known)
+    return DATASETS[name](**options)
