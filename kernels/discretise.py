@@ -19,7 +19,7 @@ from neuro.kernels.equations import DT, Equations, symbol
 __all__ = ["METHODS", "discretise", "phi1"]
 
 
-class phi1(sympy.Function):  # noqa: N801 - a mathematical function, named as in the literature
+class phi1(sympy.Function):  # type: ignore[misc] # a mathematical function, named as in the literature
     """phi1(a) = (exp(a) - 1) / a, continuous at a = 0."""
 
 
@@ -67,7 +67,7 @@ def _linear_form(equations: Equations, states: list[sympy.Symbol]) -> tuple[symp
             f"cell {equations.name!r} is not linear in its states, so it has no exact exponential step; "
             "use method='euler'"
         )
-    return matrix, [f.subs({s: 0 for s in states}) for f in flows]
+    return matrix, [f.subs(dict.fromkeys(states, 0)) for f in flows]
 
 
 def _reach(rate: sympy.Expr) -> sympy.Expr:
@@ -79,7 +79,7 @@ def _by_input(offset: sympy.Expr, gain: sympy.Expr, inputs: list[sympy.Symbol]) 
     """``gain * offset`` as one term per input and one constant, so that each is one coefficient."""
     expanded = sympy.expand(offset)
     terms = [sympy.simplify(expanded.coeff(x)) * gain * x for x in inputs]
-    rest = expanded.subs({x: 0 for x in inputs})
+    rest = expanded.subs(dict.fromkeys(inputs, 0))
     return [*terms, sympy.simplify(rest) * gain]
 
 
@@ -89,7 +89,7 @@ METHODS: Mapping[str, Callable[[Equations], dict[str, sympy.Expr]]] = MappingPro
 
 
 def discretise(equations: Equations, method: str) -> dict[str, sympy.Expr]:
-    """State after one step (before any reset), as expressions in states, inputs, parameters and dt.
+    r"""State after one step (before any reset), as expressions in states, inputs, parameters and dt.
 
     Raises:
         InputError: unknown ``method``, or equations that it cannot solve.
@@ -98,7 +98,7 @@ def discretise(equations: Equations, method: str) -> dict[str, sympy.Expr]:
     >>> leaky = Equations("Leaky", "dv/dt = (x - v)/tau", {"tau": Parameter(0.02, "s", positive=True)})
     Traceback (most recent call last):
     neuro.errors.InputError: cell 'Leaky' has no line 'spike when ...' but resets or outputs a spike
-    >>> leaky = Equations("Leaky", "dv/dt = (x - v)/tau\\noutput v", {"tau": Parameter(0.02, "s", positive=True)})
+    >>> leaky = Equations("Leaky", "dv/dt = (x - v)/tau\noutput v", {"tau": Parameter(0.02, "s", positive=True)})
     >>> discretise(leaky, "euler")["v"]
     dt*(-v + x)/tau + v
     """

@@ -165,9 +165,7 @@ class _Reading:
             forms = (_FLOW, _SPIKE, _RESET, _OUTPUT)
             match = next((m for form in forms if (m := form.fullmatch(self.line))), None)
             if match is None:
-                raise self._error(
-                    "expected 'dS/dt = ...', 'spike when a > b', 'reset KIND: S = ...' or 'output ...'"
-                )
+                raise self._error("expected 'dS/dt = ...', 'spike when a > b', 'reset KIND: S = ...' or 'output ...'")
             yield self.line, match
 
     def _expression(self, text: str, extra: tuple[str, ...] = ()) -> sympy.Expr:
@@ -223,7 +221,8 @@ class _Reading:
         point = {symbol(n): sympy.Float(p.default) for n, p in self.parameters.items()}
         # Off zero and all different, so that only a true singularity at the defaults is met.
         point |= {symbol(n): sympy.Float(0.01 * (k + 1)) for k, n in enumerate((*self.states, *self.inputs, "z"))}
-        for self.line, expression in self.origin:
+        for line, expression in self.origin:
+            self.line = line
             value = expression.subs(point)
             if not (value.is_number and bool(value.is_finite) and value.is_real):
                 raise self._error(f"is not a finite real number at the default parameters ({value})")

@@ -36,7 +36,8 @@ def _module(source: str) -> ModuleType:
         with atomic_write(path) as temporary:
             temporary.write_text(source)
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} cannot be imported")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # Numba looks the module up by name when it reads its cache
     spec.loader.exec_module(module)

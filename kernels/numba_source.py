@@ -141,8 +141,7 @@ class _BackwardWriter:
         inputs = "".join(f", _in_{x}" for x in self.program.inputs)
         grads = "".join(f", _gin_{x}" for x in self.program.inputs)
         self.out(
-            "def kernel(_gy, _g, _first, _C, _saved, _gC, _inverse_width, _peak, "
-            f"_b0, _b1, _n0, _n1{inputs}{grads}):"
+            f"def kernel(_gy, _g, _first, _C, _saved, _gC, _inverse_width, _peak, _b0, _b1, _n0, _n1{inputs}{grads}):"
         )
         self.out.depth = 1
         # The state before step 0 was given, not reset here, so that step stands apart.

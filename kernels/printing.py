@@ -119,4 +119,4 @@ def _is_negative(e: sympy.Expr) -> bool:
 
 
 def _is_reciprocal(e: sympy.Expr) -> bool:
-    return e.is_Pow and e.args[1] == -1
+    return bool(e.is_Pow and e.args[1] == -1)

@@ -72,13 +72,13 @@ class _Spike(torch.autograd.Function):
     """Heaviside step forward, surrogate backward."""
 
     @staticmethod
-    def forward(ctx: Any, drive: Tensor, surrogate: Surrogate) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, drive: Tensor, surrogate: Surrogate) -> Tensor:
         ctx.save_for_backward(drive)
         ctx.surrogate = surrogate
         return (drive > 0).to(drive.dtype)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (drive,) = ctx.saved_tensors
         return grad * slope(drive, ctx.surrogate), None
 
@@ -86,7 +86,12 @@ class _Spike(torch.autograd.Function):
 def slope(drive: Tensor, surrogate: Surrogate) -> Tensor:
     """Surrogate derivative at ``drive`` (same shape)."""
     shape = torch_function((SURROGATES[surrogate.family].shape,), ("u",))
-    return surrogate.peak * torch.as_tensor(shape(drive / surrogate.width)[0])
+    return surrogate.peak * torch.as_tensor(shape(drive / surrogate.width)[0]).to(drive.dtype)
+
+
+def _hard_spike(drive: Tensor, surrogate: Surrogate) -> Tensor:
+    z: Tensor = _Spike.apply(drive, surrogate)  # type: ignore[no-untyped-call]
+    return z
 
 
 def _smooth_spike(drive: Tensor, surrogate: Surrogate) -> Tensor:
@@ -128,11 +133,13 @@ def reference_scan(
         drive, _, *targets = after(*pre, pre[0], *coefficient_values)
         z = torch.zeros_like(pre[0])
         if program.drive is not None:
-            z = _smooth_spike(drive, surrogate) if smooth else _Spike.apply(drive, surrogate)
+            z = _smooth_spike(drive, surrogate) if smooth else _hard_spike(drive, surrogate)
         outputs.append(after(*pre, z, *coefficient_values)[1] + torch.zeros_like(pre[0]))
         trace.append(pre)
         gate = z.detach() if route.cut_reset else z
         now = [_reset(p, t, gate, smooth) for p, t in zip(pre, targets, strict=True)]
+    if not outputs:
+        return inputs[0] * 0, now, [inputs[0] * 0 for _ in program.states]
     return torch.stack(outputs), now, [torch.stack(t) for t in zip(*trace, strict=True)]
 
 

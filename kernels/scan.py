@@ -222,9 +222,7 @@ def scan(
     program = spec.program
     _check(program, inputs, state, coefficients)
     if backend == "reference":
-        output, final, _ = reference_scan(
-            program, inputs, state, coefficients, surrogate=spec.surrogate, route=route
-        )
+        output, final, _ = reference_scan(program, inputs, state, coefficients, surrogate=spec.surrogate, route=route)
         return output, final
     if backend not in BACKENDS:
         raise unknown_name("backend", backend, BACKENDS)
@@ -246,9 +244,7 @@ def _table(coefficients: Sequence[Tensor], neurons: int, like: Tensor) -> Tensor
     return torch.stack([c.expand(neurons) for c in coefficients])
 
 
-def _check(
-    program: Program, inputs: Sequence[Tensor], state: Sequence[Tensor], coefficients: Sequence[Tensor]
-) -> None:
+def _check(program: Program, inputs: Sequence[Tensor], state: Sequence[Tensor], coefficients: Sequence[Tensor]) -> None:
     if len(inputs) != len(program.inputs) or len(state) != len(program.states):
         raise InputError(
             f"cell {program.name!r} takes {len(program.inputs)} inputs and {len(program.states)} states, "

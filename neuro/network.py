@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -129,10 +129,12 @@ class Sequential(nn.Module):
 
 
 def _definition(name: str, layer: nn.Module) -> dict[str, Any]:
-    if not hasattr(layer, "definition"):
-        raise InputError(f"layer {name!r} ({type(layer).__name__}) has no definition(), so it cannot be written to a file")
-    made: dict[str, Any] = layer.definition()
-    return made
+    describe: Callable[[], dict[str, Any]] | None = getattr(layer, "definition", None)
+    if describe is None:
+        raise InputError(
+            f"layer {name!r} ({type(layer).__name__}) has no definition(), so it cannot be written to a file"
+        )
+    return describe()
 
 
 def build(definition: Mapping[str, Any], *, cells: Iterable[type[Cell]] = ()) -> Sequential:

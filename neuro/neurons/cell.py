@@ -102,7 +102,7 @@ class Cell(nn.Module):
         return {k: v for k, v in self.__dict__.items() if k != "_coefficients"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._prepare()
 
     def _register(self, name: str, value: float | Tensor) -> None:
@@ -113,10 +113,12 @@ class Cell(nn.Module):
             raise InputError(
                 f"{self._name} {name} must be one number or of shape {self.size}, got shape {tuple(tensor.shape)}"
             )
-        bad = ~torch.isfinite(tensor) | ((tensor <= 0) if declared.positive else torch.zeros_like(tensor, dtype=bool))
+        bad = ~torch.isfinite(tensor)
+        if declared.positive:
+            bad |= tensor <= 0
         if bool(bad.any()):
             allowed = "positive and finite" if declared.positive else "finite"
-            raise InputError(f"{self._name} {name} must be {allowed} [{declared.unit}], got {tensor[bad][0].item()}")
+            raise InputError(f"{self._name} {name} must be {allowed} [{declared.unit}], got {tensor[bad][0].item():g}")
         if name not in self.learn:
             self.register_buffer(name, tensor)
         elif declared.positive:
@@ -220,8 +222,10 @@ class Cell(nn.Module):
     def from_definition(cls, definition: Mapping[str, Any]) -> Cell:
         """The cell that :meth:`definition` describes, with the declared default values."""
         size = tuple(definition["size"])
-        vectors = {n: torch.full(size, cls.equations.parameters[n].default) for n in definition["per_neuron"]}
-        options = {k: definition[k] for k in ("dt", "method", "reset", "learn")}
+        vectors: dict[str, Any] = {
+            n: torch.full(size, cls.equations.parameters[n].default) for n in definition["per_neuron"]
+        }
+        options: dict[str, Any] = {k: definition[k] for k in ("dt", "method", "reset", "learn")}
         return cls(size, surrogate=Surrogate(**definition["surrogate"]), **options, **vectors)
 
     def extra_repr(self) -> str:

@@ -62,15 +62,14 @@ class Conv2d(nn.Module):
         self.kernel_size, self.stride, self.padding = _pair(kernel_size), _pair(stride), _pair(padding)
         made = nn.Conv2d(in_channels, out_channels, self.kernel_size, bias=bias)
         self.weight = made.weight
-        self.register_parameter("bias", made.bias)
+        self.bias: nn.Parameter | None = made.bias
 
     def forward(self, x: Tensor) -> Tensor:
         """``[T, B, C, H, W]`` to ``[T, B, C', H', W']``."""
         if x.dim() != 5 or x.shape[2] != self.in_channels:
             raise InputError(f"Conv2d takes [T, B, {self.in_channels}, H, W] (time first), got {tuple(x.shape)}")
-        bias: Tensor | None = self.bias
-        made = F.conv2d(x.flatten(0, 1), self.weight, bias, self.stride, self.padding)
-        return made.unflatten(0, x.shape[:2])
+        made = F.conv2d(x.flatten(0, 1), self.weight, self.bias, self.stride, self.padding)
+        return made.view(*x.shape[:2], *made.shape[1:])
 
     def definition(self) -> dict[str, Any]:
         """What rebuilds this layer but for its weights."""
@@ -99,7 +98,8 @@ class SumPool2d(nn.Module):
         if x.dim() != 5:
             raise InputError(f"SumPool2d takes [T, B, C, H, W] (time first), got {tuple(x.shape)}")
         area = self.kernel_size[0] * self.kernel_size[1]
-        return (F.avg_pool2d(x.flatten(0, 1), self.kernel_size) * area).unflatten(0, x.shape[:2])
+        made = F.avg_pool2d(x.flatten(0, 1), self.kernel_size) * area
+        return made.view(*x.shape[:2], *made.shape[1:])
 
     def definition(self) -> dict[str, Any]:
         """What rebuilds this layer."""

@@ -1,0 +1,57 @@
+"""Stateless layers on time-first sequences."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+import neuro
+from neuro.errors import InputError
+from neuro.synapses import SYNAPSES
+
+LAYERS = [
+    (neuro.Linear(6, 3), (6,)),
+    (neuro.Linear(6, 3, bias=False), (6,)),
+    (neuro.Conv2d(2, 5, (3, 2), stride=(2, 1), padding=(1, 0)), (2, 6, 7)),
+    (neuro.SumPool2d((3, 2)), (2, 7, 6)),
+    (neuro.Flatten(), (2, 3, 4)),
+]
+
+
+@pytest.mark.parametrize(("layer", "shape"), LAYERS, ids=lambda v: type(v).__name__ if not isinstance(v, tuple) else "")
+def test_every_time_step_is_treated_alike(layer: torch.nn.Module, shape: tuple[int, ...]) -> None:
+    x = torch.randn(4, 3, *shape)
+    whole = layer(x)
+    assert whole.shape[:2] == (4, 3)
+    for t in range(4):
+        assert torch.allclose(layer(x[t : t + 1])[0], whole[t], atol=1e-6)
+    again = SYNAPSES[type(layer).__name__](**layer.definition())  # type: ignore[operator]
+    again.load_state_dict(layer.state_dict())
+    assert torch.equal(again(x), whole)
+
+
+def test_conv_is_torch_conv() -> None:
+    layer = neuro.Conv2d(2, 5, (3, 2), stride=(2, 1), padding=(1, 0))
+    x = torch.randn(1, 3, 2, 6, 7)
+    assert torch.equal(layer(x)[0], F.conv2d(x[0], layer.weight, layer.bias, (2, 1), (1, 0)))
+
+
+def test_sum_pool_sums() -> None:
+    x = torch.arange(16.0).view(1, 1, 1, 4, 4)
+    assert neuro.SumPool2d(2)(x).flatten().tolist() == [10, 18, 42, 50]
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (neuro.Linear(6, 3), (4, 6)),
+        (neuro.Linear(6, 3), (4, 2, 5)),
+        (neuro.Conv2d(2, 5, 3), (4, 2, 6, 6)),
+        (neuro.Conv2d(2, 5, 3), (4, 1, 3, 6, 6)),
+        (neuro.SumPool2d(2), (4, 2, 6, 6)),
+    ],
+)
+def test_wrong_shapes_are_named(layer: torch.nn.Module, shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match="time first"):
+        layer(torch.zeros(shape))

@@ -1,0 +1,121 @@
+"""Sequential networks: state, definitions, files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import neuro
+from neuro.errors import FileFormatError, InputError
+from neuro.network import build, is_stateful
+
+
+def network() -> neuro.Sequential:
+    torch.manual_seed(1)
+    net = neuro.Sequential(
+        {
+            "conv": neuro.Conv2d(2, 4, 3),
+            "cell": neuro.CuBaLIF((4, 6, 6), tau_mem=torch.full((4, 6, 6), 0.01), w_in=2.0),
+            "pool": neuro.SumPool2d(2),
+            "flat": neuro.Flatten(),
+            "dense": neuro.Linear(36, 5),
+            "out": neuro.LIF(5, tau=5e-3, learn=("tau", "v_threshold")),
+        }
+    )
+    with torch.no_grad():
+        net.layers["conv"].weight.mul_(40)  # type: ignore[operator]
+        net.layers["dense"].weight.mul_(40)  # type: ignore[operator]
+    return net
+
+
+X = (torch.rand(15, 3, 2, 8, 8, generator=torch.Generator().manual_seed(0)) < 0.2).float()
+
+
+def test_splitting_time_and_carrying_state_changes_nothing() -> None:
+    net = network()
+    whole, last = net(X)
+    assert bool(whole.any())
+    first, middle = net(X[:4])
+    second, end = net(X[4:], middle)
+    assert torch.equal(torch.cat([first, second]), whole)
+    assert [s is None for s in end] == [True, False, True, True, True, False]
+    assert torch.equal(end[-1][0], last[-1][0])
+    y, _ = net.step(X[0], net.initial_state(3))
+    assert torch.equal(y, whole[0])
+
+
+def test_record_sees_what_runs() -> None:
+    net = network()
+    recorded = neuro.record(net, X)
+    assert list(recorded) == ["cell", "out"]
+    assert set(recorded["cell"]) == {"z", "i", "v"}
+    assert torch.equal(recorded["out"]["z"], net(X)[0])
+    assert recorded["cell"]["v"].shape == (15, 3, 4, 6, 6)
+    assert torch.equal(recorded["cell"]["v"] > 1, recorded["cell"]["z"] > 0)
+
+
+def test_file_round_trip_is_exact(tmp_path: Path) -> None:
+    net = network()
+    path = neuro.save(net, tmp_path / "net.safetensors", {"note": "kept"})
+    again = neuro.load(path)
+    assert again.definition() == net.definition()
+    assert torch.equal(again(X)[0], net(X)[0])
+    assert json.loads(json.dumps(net.definition())) == net.definition()
+
+
+class Own(neuro.Cell):
+    """A cell that the library does not know."""
+
+    equations = neuro.Equations("Own", "dv/dt = (x - v)/tau\noutput v", {"tau": neuro.Parameter(0.02, "s", True)})
+
+
+def test_a_cell_of_ones_own_is_read_back_when_named(tmp_path: Path) -> None:
+    net = neuro.Sequential(neuro.Linear(3, 2), Own(2))
+    path = neuro.save(net, tmp_path / "own.safetensors")
+    with pytest.raises(InputError, match="unknown layer type 'Own'"):
+        neuro.load(path)
+    x = torch.ones(4, 1, 3)
+    assert torch.equal(neuro.load(path, cells=[Own])(x)[0], net(x)[0])
+
+
+@pytest.mark.parametrize("keep", [0, 1, 7, 100, 0.5, 0.99])
+def test_truncated_files_are_refused(tmp_path: Path, keep: float) -> None:
+    path = neuro.save(network(), tmp_path / "net.safetensors")
+    data = path.read_bytes()
+    path.write_bytes(data[: int(keep * len(data)) if isinstance(keep, float) else keep])
+    with pytest.raises(FileFormatError, match=r"net\.safetensors"):
+        neuro.load(path)
+
+
+def test_foreign_and_missing_files_are_refused(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(2)}, tmp_path / "other.safetensors")
+    with pytest.raises(FileFormatError, match="not written by"):
+        neuro.load(tmp_path / "other.safetensors")
+    with pytest.raises(FileFormatError, match="no such file"):
+        neuro.load(tmp_path / "none.safetensors")
+    save_file(
+        {"a": torch.ones(2)}, tmp_path / "odd.safetensors", metadata={"neuro": json.dumps(network().definition())}
+    )
+    with pytest.raises(FileFormatError, match="does not fit"):
+        neuro.load(tmp_path / "odd.safetensors")
+
+
+def test_wrong_networks_are_named() -> None:
+    with pytest.raises(InputError, match="at least one layer"):
+        neuro.Sequential()
+    with pytest.raises(InputError, match="share one dt"):
+        neuro.Sequential(neuro.LIF(2, dt=1e-3), neuro.LIF(2, dt=2e-3))
+    with pytest.raises(InputError, match="must be a module"):
+        neuro.Sequential(neuro.LIF(2), 3)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="2 entries"):
+        neuro.Sequential(neuro.Linear(2, 2), neuro.LIF(2))(torch.zeros(1, 1, 2), (None,))
+    with pytest.raises(InputError, match=r"has no definition\(\)"):
+        neuro.Sequential(torch.nn.ReLU()).definition()
+    with pytest.raises(InputError, match="did you mean 'Linear'"):
+        build({"layers": [{"name": "0", "type": "Liner"}]})
+    assert is_stateful(neuro.LIF(2))
+    assert not is_stateful(neuro.Flatten())
