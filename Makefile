@@ -56,7 +56,7 @@ format: $(STAMP)  ## let ruff mend what it can
 
 types: $(STAMP)  ## mypy and pyright
 	$(BIN)/mypy
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: $(STAMP)  ## every benchmark; each writes what it measured into benchmarks/results
 	@set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python -P $$script; done

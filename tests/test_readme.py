@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+import io
 import re
 import shlex
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -14,10 +13,12 @@ from typing import NamedTuple
 import pytest
 
 import neuro
+from neuro.cli.entry import COMMANDS, main
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 README = ROOT / "README.md"
+CLI_PAGE = ROOT / "docs" / "cli.md"
 
 
 class Block(NamedTuple):
@@ -84,19 +85,14 @@ def neuro_commands(page: Path) -> list[list[str]]:
 
 @cache
 def help_of(*subcommand: str) -> str:
-    command = [str(Path(sys.executable).with_name("neuro")), *subcommand, "--help"]
-    environment = {**os.environ, "COLUMNS": "100"}
-    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert result.returncode == 0, result.stderr
-    return result.stdout
+    """What ``neuro [subcommand] --help`` prints."""
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
+        main([*subcommand, "--help"])
+    return shown.getvalue()
 
 
-@cache
-def subcommands() -> tuple[str, ...]:
-    """The names in the braces of the usage line."""
-    braces = re.search(r"\{([\w,-]+)\}", help_of())
-    assert braces is not None
-    return tuple(braces[1].split(","))
+SUBCOMMANDS = tuple(command.name for command in COMMANDS)
 
 
 @each_page
@@ -104,7 +100,7 @@ def test_shown_neuro_commands_exist(page: Path) -> None:
     for words in neuro_commands(page):
         options = {word.partition("=")[0] for word in words if word.startswith("--")}
         if len(words) > 1 and not words[1].startswith("-"):
-            assert words[1] in subcommands()
+            assert words[1] in SUBCOMMANDS
             missing = {option for option in options if option not in help_of(words[1])}
             assert not missing, f"neuro {words[1]} has no {missing}"
 
@@ -117,18 +113,21 @@ def test_shown_make_targets_exist(page: Path) -> None:
 
 
 def test_every_subcommand_is_documented() -> None:
-    shown = {words[1] for words in neuro_commands(ROOT / "docs" / "cli.md") if len(words) > 1}
-    assert set(subcommands()) <= shown
+    shown = {words[1] for words in neuro_commands(CLI_PAGE) if len(words) > 1}
+    assert set(SUBCOMMANDS) <= shown
 
 
 def test_shown_help_is_current() -> None:
-    """Each ```text block of the command line page follows the command whose help it shows."""
-    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    shown = re.findall(r"```bash\nneuro(?: (\w+))? --help\n```\n\n```text\n(.*?)```", page, re.DOTALL)
-    assert {command for command, _ in shown} == {"", *subcommands()}
-    for command, text in shown:
-        current = help_of(command) if command else help_of()
-        assert text.split() == current.split(), f"docs/cli.md: the help of neuro {command} has changed"
+    """``python -P tests/test_readme.py`` brings the page up to date."""
+    page = CLI_PAGE.read_text(encoding="utf-8")
+    assert {words[1] for words in neuro_commands(CLI_PAGE) if "--help" in words} == {"--help", *SUBCOMMANDS}
+    assert page == with_current_help(page)
+
+
+def with_current_help(page: str) -> str:
+    """The page with the block after each ``neuro ... --help`` as the command prints it now."""
+    shown = re.compile(r"(```bash\nneuro(?: (\w+))? --help\n```\n\n```text\n).*?(```)", re.DOTALL)
+    return shown.sub(lambda m: m[1] + (help_of(m[2]) if m[2] else help_of()).strip("\n") + "\n" + m[3], page)
 
 
 # --- links and the front page --------------------------------------------------------------------------
@@ -168,3 +167,7 @@ def test_the_front_page_gets_to_the_point() -> None:
     assert len(train.text.splitlines()) <= 15
     assert "neuro.hardware.export(" in export.text
     assert len(export.text.splitlines()) <= 2
+
+
+if __name__ == "__main__":
+    CLI_PAGE.write_text(with_current_help(CLI_PAGE.read_text(encoding="utf-8")), encoding="utf-8")
