@@ -108,8 +108,13 @@ def write_store(
     if len(labels) and not (labels.min() >= 0 and labels.max() < len(header.classes)):
         raise InputError(f"labels must lie in 0..{len(header.classes) - 1}, got {labels.min()}..{labels.max()}")
     try:
-        with atomic_write(target) as temporary, h5py.File(temporary, "w", libver=("v110", "v110")) as file:
+        # Made in memory: HDF5 does not survive a disk that fills up under it (it crashes the process at close).
+        with h5py.File(target, "w", driver="core", backing_store=False, libver=("v110", "v110")) as file:
             _fill(file, samples, labels, header, splits)
+            file.flush()
+            image = file.id.get_file_image()
+        with atomic_write(target) as temporary:
+            temporary.write_bytes(image)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise InputError(
