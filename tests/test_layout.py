@@ -25,13 +25,17 @@ LINKED = ("kernels", "datasets", "hardware")
 FILE_LINES = 400
 BODY_LINES = 60
 VAGUE = {"utils", "util", "helpers", "helper", "misc", "common", "tools", "stuff"}
-MUTABLE_CALLS = set(
-    "list dict set bytearray defaultdict OrderedDict Counter deque WeakKeyDictionary WeakValueDictionary WeakSet "
-    "array zeros ones empty full tensor".split()
-)
+MUTABLE_CALLS = {
+    *("list", "dict", "set", "bytearray", "defaultdict", "OrderedDict", "Counter", "deque"),
+    *("WeakKeyDictionary", "WeakValueDictionary", "WeakSet"),
+    *("array", "zeros", "ones", "empty", "full", "tensor"),
+}
 ARRAY = re.compile(r"\b(Tensor|ndarray|NDArray|ArrayLike)\b")
 SHAPE = re.compile(r"\[[^\]\n]*\]|\bshapes?\b|\bscalar\b|\b[0-9]-d\b", re.IGNORECASE)
 QUANTITY = re.compile(r"(tau|dt|duration|time|period|interval|delay|latency|refractory|rate|frequency)(_\w+)?")
+ELSEWHERE = re.compile(
+    r"\b([Aa]s|As in|Definition of) :(meth|func):`"
+)  # "As in :meth:`Rule.backward`": said once, there
 UNIT = re.compile(r"\b(s|ms|us|seconds?|milliseconds?|microseconds?|Hz|hertz|steps?|SI)\b|1/s")
 
 
@@ -90,8 +94,9 @@ def exported(tree: ast.Module) -> list[str] | None:
     """The literal ``__all__`` of a module, or None."""
     for node in tree.body:
         match node:
-            case ast.Assign(targets=[ast.Name("__all__")], value=value) | ast.AnnAssign(
-                target=ast.Name("__all__"), value=ast.expr() as value
+            case (
+                ast.Assign(targets=[ast.Name("__all__")], value=value)
+                | ast.AnnAssign(target=ast.Name("__all__"), value=ast.expr() as value)
             ):
                 return list(ast.literal_eval(value))
     return None
@@ -242,7 +247,7 @@ def unstated(*, quantity: bool) -> tuple[list[str], int]:
                 continue
             total += 1
             said = documentation(function) + (ast.get_docstring(function.owner) or "" if function.owner else "")
-            if not (UNIT if quantity else SHAPE).search(said):
+            if not (UNIT if quantity else SHAPE).search(said) and not ELSEWHERE.search(said):
                 missing.append(f"{named(path)}: {function.name}")
     return missing, total
 
@@ -273,7 +278,9 @@ def test_public_functions_state_shapes_and_units(quantity: bool) -> None:
 def import_cycles() -> list[list[str]]:
     """Strongly connected groups of modules; what only a type checker imports does not count."""
     graph = grimp.build_graph("neuro", exclude_type_checking_imports=True, cache_dir=None)
-    return [sorted(group) for group in components({m: graph.find_modules_directly_imported_by(m) for m in graph.modules})]
+    return [
+        sorted(group) for group in components({m: graph.find_modules_directly_imported_by(m) for m in graph.modules})
+    ]
 
 
 def components(edges: dict[str, set[str]]) -> list[set[str]]:

@@ -92,5 +92,7 @@ def test_the_lock_names_a_torch_without_a_build_tag_and_nothing_of_cuda() -> Non
 def test_the_lock_pins_every_direct_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    direct = [re.split(r"[<>=!~ \[]", need)[0].lower() for need in project["dependencies"] + extras["dev"] + extras["docs"]]
+    direct = [
+        re.split(r"[<>=!~ \[]", need)[0].lower() for need in project["dependencies"] + extras["dev"] + extras["docs"]
+    ]
     assert [name for name in direct if name not in pins()] == []
