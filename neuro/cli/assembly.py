@@ -1,0 +1,122 @@
+"""From a configuration to data, network and device."""
+
+from __future__ import annotations
+
+import os
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import torch
+
+import neuro
+from neuro import datasets
+from neuro.cli.config import TrainConfig
+from neuro.cli.run import Run
+from neuro.datasets import SensorConfig
+from neuro.errors import InputError, unknown_name
+from neuro.kernels.surrogate import Surrogate
+from neuro.training.checkpoint import check_architecture
+
+if TYPE_CHECKING:
+    from neuro.datasets import Splits
+
+__all__ = ["build_network", "choose_device", "describe", "load_data", "load_run", "use_threads"]
+
+
+def load_data(config: TrainConfig) -> Splits:
+    """The data set, through the configured sensor."""
+    sensor = SensorConfig(
+        threshold_on=config.contrast_threshold,
+        threshold_off=config.contrast_threshold,
+        mismatch=config.threshold_mismatch,
+        refractory=config.refractory,
+    )
+    return datasets.load(
+        config.dataset, cache=config.cache, sensor=sensor, dt=config.dt, size=config.sensor_size, seed=config.data_seed
+    )
+
+
+def build_network(config: TrainConfig, data: Splits) -> neuro.Sequential:
+    """Dense layers of LIF cells, with weights that the seed alone decides.
+
+    A loss that counts spikes ends the network in LIF cells, one that reads membranes in leaky
+    integrators; one cell per class.
+    """
+    sizes = [data.train.shape[-1], *config.hidden, len(data.classes)]
+    layers: list[torch.nn.Module] = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        for before, after in pairwise(sizes):
+            layers += [neuro.Linear(before, after), _spiking(config, after)]
+    if config.loss != "spike_count":
+        layers[-1] = neuro.LI(sizes[-1], tau=config.tau, dt=config.dt, method=config.method)
+    return neuro.Sequential(*layers).to(choose_device(config.device))
+
+
+def _spiking(config: TrainConfig, size: int) -> neuro.LIF:
+    return neuro.LIF(
+        size,
+        tau=config.tau,
+        dt=config.dt,
+        method=config.method,
+        reset=config.reset,
+        surrogate=Surrogate(config.surrogate),
+    )
+
+
+def load_run(run: Run, config: TrainConfig) -> tuple[Splits, neuro.Sequential]:
+    """Data and trained network of a run, the network on the configured device.
+
+    Raises:
+        InputError: weights are missing or damaged, or belong to another network than the configured one.
+    """
+    use_threads(config.threads)
+    device = choose_device(config.device)
+    net = run.load_network()
+    data = load_data(config)
+    saved = {"definition": net.definition(), "best_weights": net.state_dict()}
+    check_architecture(build_network(config, data), saved, run.training.weights)
+    return data, net.to(device)
+
+
+def describe(net: neuro.Sequential) -> tuple[list[list[str]], int]:
+    """A row (name, layer, parameters) per layer, and the number of trained values of all."""
+    counts = [sum(p.numel() for p in layer.parameters() if p.requires_grad) for layer in net.layers.values()]
+    rows = [[name, str(layer), f"{n:,}"] for (name, layer), n in zip(net.layers.items(), counts, strict=True)]
+    return rows, sum(counts)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name, if this machine has it.
+
+    >>> choose_device("cpu")
+    device(type='cpu')
+
+    Raises:
+        InputError: no such device, here or anywhere.
+    """
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda") or (":" in name and not (kind == "cuda" and index.isdecimal())):
+        raise unknown_name("device", name, ["cpu", "cuda", "cuda:0"])
+    if kind == "cuda":
+        if not torch.cuda.is_available():
+            reason = "this build of torch has no CUDA" if torch.version.cuda is None else "torch finds no GPU"
+            raise InputError(f"device {name!r} is not there: {reason}; use --device cpu (neuro env says more)")
+        if int(index or 0) >= torch.cuda.device_count():
+            raise InputError(
+                f"device {name!r} is not there; this machine has {torch.cuda.device_count()} GPU, from cuda:0"
+            )
+    return torch.device(name)
+
+
+def use_threads(count: int) -> None:
+    """Compute with that many threads; 0 leaves what the environment says.
+
+    Raises:
+        InputError: more threads than this machine can run at once.
+    """
+    cores = os.cpu_count() or 1
+    if count > cores:
+        raise InputError(f"threads is {count}, but this machine has {cores} cores; use at most {cores}, or 0")
+    if count:
+        torch.set_num_threads(count)

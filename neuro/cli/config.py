@@ -1,0 +1,69 @@
+"""What `neuro train` can be told: the one source of names, defaults, help and types."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from neuro.cli.settings import Settings, setting
+
+__all__ = ["TrainConfig"]
+
+
+class TrainConfig(Settings):
+    """Everything that makes a training run what it is. Times are in seconds."""
+
+    dataset: Literal["digits"] = setting("digits", "data set", group="data")
+    cache: Path | None = setting(
+        None, "folder of the event stores; unless given, $NEURO_CACHE or the user's cache folder", group="data"
+    )
+    data_seed: int = setting(0, "seed of the split and of the sensor's mismatch", group="data", ge=0, le=2**32 - 1)
+    dt: float = setting(5e-3, "bin of the frames and time step of the cells", group="data", unit="seconds", gt=0)
+
+    sensor_size: int = setting(20, "width and height of the sensor", group="sensor", unit="pixels", ge=8, le=256)
+    contrast_threshold: float = setting(
+        0.3, "change of ln(intensity) for which a pixel emits an event", group="sensor", ge=0.01
+    )
+    threshold_mismatch: float = setting(
+        0.03, "standard deviation of that threshold from pixel to pixel", group="sensor", ge=0
+    )
+    refractory: float = setting(
+        1e-3, "time for which a pixel is silent after an event", group="sensor", unit="seconds", ge=0
+    )
+
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = setting((128,), "neurons of each hidden layer", group="network")
+    tau: float = setting(20e-3, "membrane time constant before training", group="network", unit="seconds", gt=0)
+    method: Literal["euler", "exponential"] = setting("euler", "discretisation of the cells", group="network")
+    reset: Literal["value", "subtract", "none"] = setting("value", "what a spike does to the membrane", group="network")
+    surrogate: Literal["atan", "fast_sigmoid", "sigmoid", "triangle", "boxcar", "gaussian", "exponential"] = setting(
+        "atan", "shape of the derivative that stands in for that of a spike", group="network"
+    )
+
+    rule: Literal["bptt", "sltt"] = setting("bptt", "learning rule", group="training")
+    loss: Literal["spike_count", "max_membrane", "mean_membrane"] = setting(
+        "spike_count", "what training lowers; for a membrane loss the last layer does not spike", group="training"
+    )
+    epochs: int = setting(20, "passes over the training split, at most", group="training", ge=1)
+    batch_size: int = setting(64, "samples per step", group="training", ge=1)
+    lr: float = setting(5e-3, "learning rate of weights and biases", group="training", gt=0)
+    cell_lr: float = setting(5e-3, "learning rate of time constants", group="training", ge=0)
+    schedule: Literal["constant", "cosine"] = setting(
+        "cosine", "course of the learning rates over the epochs", group="training"
+    )
+    weight_decay: float = setting(1e-2, "decoupled decay of the weights", group="training", ge=0)
+    clip: float = setting(1.0, "largest norm of the gradient", group="training", gt=0)
+    select: Literal["accuracy", "loss"] = setting(
+        "accuracy", "which measure on the validation split chooses the weights to keep", group="training"
+    )
+    patience: int = setting(10, "epochs without a better one after which training stops", group="training", ge=1)
+    seed: int = setting(0, "seed of the weights and of the order of samples", group="training", ge=0, le=2**32 - 1)
+
+    device: str = setting("cpu", "where to compute: cpu, cuda, or cuda:1 for the second GPU", group="machine")
+    threads: int = setting(0, "threads to compute with; 0: $OMP_NUM_THREADS or all cores", group="machine", ge=0)
+
+    logger: Literal["csv", "tensorboard"] = setting(
+        "csv", "where the curves go: metrics.csv, or files for TensorBoard beside it", group="output"
+    )
+    output: Path | None = setting(None, "run folder; unless given, runs/DATASET-RULE-seedSEED", group="output")

@@ -1,0 +1,40 @@
+"""``neuro report``: one page with pictures about a run."""
+
+from __future__ import annotations
+
+import argparse
+
+from neuro.cli.command import Command, Parser
+from neuro.cli.console import log_file, say
+from neuro.cli.run import open_run
+
+__all__ = ["command"]
+
+
+def _add_arguments(parser: Parser) -> None:
+    parser.add_argument("run", metavar="RUN", help="folder of a run, as neuro train makes it")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    run = open_run(arguments.run)
+    run.load_config()
+    run.load_network()
+    with log_file(run.log):
+        import neuro.report
+
+        say(f"report {neuro.report.write(run.root)}")
+    return 0
+
+
+command = Command(
+    name="report",
+    summary="write a page with pictures about a run",
+    description=(
+        "Write report.html into the run folder: learning curves, events of some samples, spikes and membranes of every\n"
+        "layer, confusion matrix, spike rates and operations, agreement of the export. The page needs no other file.\n"
+        "What neuro evaluate and neuro export have found is shown; run them before."
+    ),
+    examples=(("neuro report runs/demo", "writes runs/demo/report.html"),),
+    add_arguments=_add_arguments,
+    run=_run,
+)
