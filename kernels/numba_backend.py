@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from neuro.files import atomic_write, cache_folder
-from neuro.kernels.numba_source import backward_source, forward_source, saved_states
-from neuro.kernels.program import Program, derive_backward
+from neuro.kernels.numba_source import backward_source, forward_source
+from neuro.kernels.program import Program, derive_backward, saved_states
 from neuro.kernels.route import Route
 from neuro.kernels.surrogate import Surrogate
 

@@ -16,10 +16,10 @@ import sympy
 
 from neuro.kernels.equations import SPIKE, symbol
 from neuro.kernels.printing import Dialect, to_text
-from neuro.kernels.program import Backward, Program
+from neuro.kernels.program import Backward, Program, current_states, uses_spike
 from neuro.kernels.surrogate import SURROGATES
 
-__all__ = ["backward_source", "forward_source", "saved_states"]
+__all__ = ["backward_source", "forward_source"]
 
 _NUMBA = Dialect(
     number=lambda value: f"F({value!r})",
@@ -39,25 +39,6 @@ F = np.{dtype}
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
 """
-
-
-def saved_states(program: Program, backward: Backward) -> tuple[int, ...]:
-    """Indices of the states whose value before reset the backward pass reads."""
-    read = set(_spike_states(program)) if _uses_spike(program, backward) else set()
-    read |= {s for s in program.states if backward.uses(s) or backward.uses(f"p_{s}")}
-    if any(backward.uses(f"p_{s}") for s in program.states):
-        read |= set(_spike_states(program))
-    return tuple(k for k, s in enumerate(program.states) if s in read)
-
-
-def _spike_states(program: Program) -> set[str]:
-    if program.drive is None:
-        return set()
-    return {s for s in program.states if symbol(s) in program.drive.free_symbols}
-
-
-def _uses_spike(program: Program, backward: Backward) -> bool:
-    return program.drive is not None and (backward.uses("z") or backward.uses("sd"))
 
 
 @dataclass
@@ -191,13 +172,14 @@ class _BackwardWriter:
                 out(f"_fired = {_t(program.drive)} > F(0)")
             resets = dict(zip(program.states, program.reset, strict=True))
             out(*(f"p_{s} = {_reset(s, resets[s])}" for s in self.before))
-        out(*(f"{program.states[k]} = _save_{program.states[k]}[_n]" for k in self.saved))
+        now = current_states(program, self.backward)
+        out(*(f"{s} = _save_{s}[_n]" for s in program.states if s in now))
         out(*(f"{x} = _x_{x}[_n]" for x in program.inputs if self.backward.uses(x)))
         out("gy = _gy_row[_n]", *(f"g_{s} = _g_{s}[_n]" for s in program.states))
 
     def _step(self) -> None:
         out, program, backward = self.out, self.program, self.backward
-        if _uses_spike(program, backward):
+        if uses_spike(program, backward):
             assert program.drive is not None
             out(f"_drive = {_t(program.drive)}", "u = _drive * _inverse_width")
             out(f"sd = _peak * {_t(SURROGATES[self.family].shape)}")

@@ -24,11 +24,13 @@ class Dialect:
         number: a literal for a Python number.
         functions: name of each elementary function (``exp`` ...) in the target language.
         select: text for (condition, then, otherwise).
+        name: how a symbol is spelled, where its plain name could be a keyword.
     """
 
     number: Callable[[float], str]
     functions: Mapping[str, str]
     select: Callable[[str, str, str], str]
+    name: Callable[[str], str] = str
 
 
 def to_text(expression: sympy.Expr, dialect: Dialect) -> str:
@@ -46,7 +48,7 @@ class _Printer:
 
     def text(self, e: sympy.Expr) -> str:
         if e.is_Symbol:
-            return str(e)
+            return self.dialect.name(str(e))
         if e.is_number and not e.is_Function:
             return self.dialect.number(float(e))
         for kind, method in self._table:

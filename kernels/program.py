@@ -19,7 +19,7 @@ from neuro.kernels.discretise import discretise
 from neuro.kernels.equations import DT, SPIKE, Equations, symbol
 from neuro.kernels.route import Route
 
-__all__ = ["Backward", "Program", "compile_program", "derive_backward"]
+__all__ = ["Backward", "Program", "compile_program", "current_states", "derive_backward", "saved_states", "uses_spike"]
 
 
 @dataclass(frozen=True)
@@ -163,3 +163,28 @@ def derive_backward(program: Program, route: Route, learned: tuple[int, ...]) ->
         previous=tuple(sympy.Integer(0) if route.cut_time else through_update(s) for s in states),
         coefficients={k: coefficient(k) for k in learned},
     )
+
+
+def saved_states(program: Program, backward: Backward) -> tuple[int, ...]:
+    """Indices of the states whose value before reset the backward pass reads, at this step or the one before."""
+    read = current_states(program, backward) | {s for s in program.states if backward.uses(f"p_{s}")}
+    if any(backward.uses(f"p_{s}") for s in program.states):
+        read |= _spike_states(program)  # whether the step before was reset
+    return tuple(k for k, s in enumerate(program.states) if s in read)
+
+
+def current_states(program: Program, backward: Backward) -> set[str]:
+    """States whose value before reset the backward pass of the same step reads."""
+    read = _spike_states(program) if uses_spike(program, backward) else set()
+    return read | {s for s in program.states if backward.uses(s)}
+
+
+def _spike_states(program: Program) -> set[str]:
+    if program.drive is None:
+        return set()
+    return {s for s in program.states if symbol(s) in program.drive.free_symbols}
+
+
+def uses_spike(program: Program, backward: Backward) -> bool:
+    """Whether the backward pass has to know where the cell fired."""
+    return program.drive is not None and (backward.uses("z") or backward.uses("sd"))

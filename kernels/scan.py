@@ -17,17 +17,17 @@ import torch
 from torch import Tensor
 
 from neuro.errors import InputError, unknown_name
+from neuro.kernels.cuda_backend import cuda_backward, cuda_forward
 from neuro.kernels.equations import Equations, Parameter
 from neuro.kernels.numba_backend import numba_backward, numba_forward
-from neuro.kernels.numba_source import saved_states
-from neuro.kernels.program import Program, compile_program, derive_backward
+from neuro.kernels.program import Program, compile_program, derive_backward, saved_states
 from neuro.kernels.reference import reference_scan
 from neuro.kernels.route import Route
 from neuro.kernels.surrogate import Surrogate
 
 __all__ = ["BACKENDS", "ScanSpec", "scan", "scan_trace"]
 
-BACKENDS = ("numba", "reference")
+BACKENDS = ("auto", "numba", "cuda", "reference")
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,8 @@ def _scan_op(
 ) -> tuple[Tensor, Tensor, Tensor]:
     made = _from_text(spec)
     saved = _saved(made, Route(cut_time, cut_reset)) if keep else ()
-    return numba_forward(made.program, inputs, state, coefficients, saved)
+    forward = cuda_forward if inputs[0].is_cuda else numba_forward
+    return forward(made.program, inputs, state, coefficients, saved)
 
 
 @_scan_op.register_fake
@@ -133,7 +134,8 @@ def _scan_backward_op(
     cut_reset: bool,
 ) -> tuple[list[Tensor], Tensor, Tensor]:
     made = _from_text(spec)
-    return numba_backward(
+    backward = cuda_backward if grad_output.is_cuda else numba_backward
+    return backward(
         made.program,
         Route(cut_time, cut_reset),
         made.learned_coefficients,
@@ -198,7 +200,7 @@ def scan(
     coefficients: Sequence[Tensor],
     *,
     route: Route | None = None,
-    backend: str = "numba",
+    backend: str = "auto",
     text: str | None = None,
 ) -> tuple[Tensor, list[Tensor]]:
     """Run a cell over a sequence.
@@ -209,7 +211,8 @@ def scan(
         state: one ``[B, N]`` tensor per state, as left by the step before.
         coefficients: from :func:`neuro.kernels.reference.coefficients`.
         route: edges that backward ignores; all kept but the reset unless said.
-        backend: ``"numba"``, the fused kernel, or ``"reference"``, the plain torch loop.
+        backend: ``"numba"`` or ``"cuda"``, the fused kernels; ``"auto"``, the one for the input's
+            device; ``"reference"``, the plain torch loop.
         text: ``spec.to_text()`` where the caller has it at hand.
 
     Returns:
@@ -224,10 +227,7 @@ def scan(
     if backend == "reference":
         output, final, _ = reference_scan(program, inputs, state, coefficients, surrogate=spec.surrogate, route=route)
         return output, final
-    if backend not in BACKENDS:
-        raise unknown_name("backend", backend, BACKENDS)
-    if inputs[0].device.type != "cpu":
-        raise InputError(f"backend 'numba' runs on the CPU, the input is on {inputs[0].device}; use .cpu()")
+    _check_backend(backend, inputs[0])
     neurons = inputs[0].shape[2]
     first = torch.stack(list(state))
     table = _table(coefficients, neurons, inputs[0])
@@ -236,6 +236,15 @@ def scan(
         list(inputs), first, table, text or spec.to_text(), route.cut_time, route.cut_reset, keep
     )
     return output, list(last.unbind(0))
+
+
+def _check_backend(backend: str, like: Tensor) -> None:
+    if backend not in BACKENDS:
+        raise unknown_name("backend", backend, BACKENDS)
+    native = "cuda" if like.is_cuda else "numba"
+    if backend not in ("auto", native) or like.device.type not in ("cpu", "cuda"):
+        cure = ".cuda()" if backend == "cuda" else ".cpu()"
+        raise InputError(f"backend {backend!r} does not run on {like.device}, where the input is; use {cure}")
 
 
 def _table(coefficients: Sequence[Tensor], neurons: int, like: Tensor) -> Tensor:
@@ -281,5 +290,6 @@ def scan_trace(
     everything = tuple(range(len(program.states)))
     with torch.no_grad():
         table = _table(coefficients, inputs[0].shape[2], inputs[0])
-        output, last, trace = numba_forward(program, inputs, torch.stack(list(state)), table, everything)
+        forward = cuda_forward if inputs[0].is_cuda else numba_forward
+        output, last, trace = forward(program, inputs, torch.stack(list(state)), table, everything)
     return output, list(last.unbind(0)), dict(zip(program.states, trace.unbind(0), strict=True))

@@ -145,7 +145,7 @@ class Cell(nn.Module):
         return tuple(torch.zeros(shape, device=device, dtype=dtype) for _ in self.equations.states)
 
     def forward(
-        self, x: Tensor, state: State | None = None, *, route: Route | None = None, backend: str = "numba"
+        self, x: Tensor, state: State | None = None, *, route: Route | None = None, backend: str = "auto"
     ) -> tuple[Tensor, State]:
         """Run a sequence.
 
@@ -153,7 +153,7 @@ class Cell(nn.Module):
             x: input current ``[T, B, *size]``.
             state: as returned for the steps before; zero unless given.
             route: edges that backward ignores (a property of the learning rule).
-            backend: ``"numba"`` or ``"reference"``.
+            backend: as for :func:`neuro.kernels.scan`.
 
         Returns:
             Output ``[T, B, *size]`` and the state after the last step.

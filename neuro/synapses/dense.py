@@ -62,7 +62,7 @@ class Conv2d(nn.Module):
         self.kernel_size, self.stride, self.padding = _pair(kernel_size), _pair(stride), _pair(padding)
         made = nn.Conv2d(in_channels, out_channels, self.kernel_size, bias=bias)
         self.weight = made.weight
-        self.bias: nn.Parameter | None = made.bias
+        self.bias: Tensor | None = made.bias
 
     def forward(self, x: Tensor) -> Tensor:
         """``[T, B, C, H, W]`` to ``[T, B, C', H', W']``."""

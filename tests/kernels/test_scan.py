@@ -211,7 +211,8 @@ def test_registered_op_passes_opcheck() -> None:
         ({"state": [torch.zeros(3, 5)]}, r"state 'v' must be \[B, N\]"),
         ({"state": [torch.zeros(2, 5, dtype=torch.float64)]}, "convert one of them"),
         ({"state": []}, "1 inputs and 1 states"),
-        ({"backend": "cuda"}, "unknown backend 'cuda'"),
+        ({"backend": "cuda"}, "does not run on cpu"),
+        ({"backend": "nmba"}, "did you mean 'numba'"),
     ],
 )
 def test_bad_arguments_are_named(change: dict[str, object], says: str) -> None:
