@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -66,10 +67,15 @@ def digits(
     """
     if isinstance(size, bool) or not isinstance(size, int) or not 8 <= size <= 256:
         raise InputError(f"size must be a whole number from 8 to 256 (sensor pixels), got {size!r}")
-    config = {"recipe": RECIPE, "size": size, "seed": seed, "sensor": asdict(sensor or SensorConfig())}
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise InputError(f"seed must be a whole number from 0, got {seed!r}")
+    camera = SensorConfig() if sensor is None else sensor
+    if not isinstance(camera, SensorConfig):
+        raise InputError(f"sensor must be a SensorConfig, got {sensor!r}")
+    config = {"recipe": RECIPE, "size": size, "seed": seed, "sensor": asdict(camera)}
     path = _store_path(cache, config)
     if not path.exists():
-        _record_all(path, sensor or SensorConfig(), size, seed, config)
+        _record_all(path, camera, size, seed, config)
     store = EventStore(path)
     recordings = store.load()
     store.close()
@@ -100,7 +106,8 @@ def _store_path(cache: str | Path | None, config: dict[str, Any]) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{folder}: cannot make the cache folder ({error.strerror}); name another place") from error
+        cure = "set NEURO_CACHE or name another folder"
+        raise InputError(f"{folder}: cannot make the cache folder ({error.strerror}); {cure}") from error
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
     return folder / f"digits-{digest[:12]}.h5"
 
@@ -112,8 +119,7 @@ def _record_all(path: Path, sensor: SensorConfig, size: int, seed: int, config: 
     labels = bundle.target.astype(np.int64)
     sensor_seed, split_seed = np.random.SeedSequence(seed).generate_state(2)
     thresholds = draw_thresholds(sensor, (size, size), np.random.default_rng(sensor_seed))
-    steps = round(SACCADES_DURATION / sensor.sample_step)
-    times = np.arange(steps + 1) * sensor.sample_step
+    times = np.linspace(0.0, SACCADES_DURATION, math.ceil(SACCADES_DURATION / sensor.sample_step) + 1)
     track = saccade_path(times, size)
 
     def see(picture: NDArray[np.float64]) -> NDArray[np.void]:
@@ -125,7 +131,9 @@ def _record_all(path: Path, sensor: SensorConfig, size: int, seed: int, config: 
     write_store(path, _in_threads(see, bundle.images), labels, header, stratified(labels, int(split_seed)))
 
 
-def _in_threads(see: Any, pictures: NDArray[np.float64]) -> Iterator[NDArray[np.void]]:
+def _in_threads(
+    see: Callable[[NDArray[np.float64]], NDArray[np.void]], pictures: NDArray[np.float64]
+) -> Iterator[NDArray[np.void]]:
     """Recordings in the order of the pictures; each depends on its picture alone, so threads change nothing."""
     from tqdm import tqdm
 

@@ -48,7 +48,8 @@ def saccade_path(times: ArrayLike, width: float) -> NDArray[np.float64]:
     number = np.minimum(progress.astype(np.int64), len(TRIANGLE) - 1)
     part = progress - number
     smooth = part**3 * (10 - 15 * part + 6 * part**2)
-    return width * (corners[number] + smooth[:, None] * (corners[number + 1] - corners[number]))
+    path: NDArray[np.float64] = corners[number] + smooth[:, None] * (corners[number + 1] - corners[number])
+    return width * path
 
 
 def render(

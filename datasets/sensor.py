@@ -13,7 +13,9 @@ from pixel to pixel, Hu, Liu & Delbruck 2021 (v2e), CVPR workshops.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numba
@@ -28,6 +30,18 @@ __all__ = ["SensorConfig", "Thresholds", "draw_thresholds", "record", "record_re
 LOWEST_THRESHOLD = 0.01
 """Mismatch never takes a pixel's threshold below this (natural log units), as in v2e."""
 
+LOWEST: Mapping[str, float] = MappingProxyType(
+    {
+        "threshold_on": LOWEST_THRESHOLD,
+        "threshold_off": LOWEST_THRESHOLD,
+        "mismatch": 0.0,
+        "refractory": 0.0,
+        "floor": 1e-9,
+        "sample_step": 1e-6,
+    }
+)
+"""Smallest value of each parameter of the sensor; steps are not finer than the time stamps."""
+
 
 @dataclass(frozen=True)
 class SensorConfig:
@@ -40,7 +54,7 @@ class SensorConfig:
         refractory: time after an event during which the pixel emits none, seconds. A crossing in that
             time moves the reference but is not reported.
         floor: intensity added before the logarithm (dark current), as a fraction of full white.
-        sample_step: time between video samples where a scene is rendered for the sensor, seconds.
+        sample_step: longest time between video samples where a scene is rendered for the sensor, seconds.
 
     Raises:
         InputError: a value out of range.
@@ -57,19 +71,12 @@ class SensorConfig:
     sample_step: float = 1e-3
 
     def __post_init__(self) -> None:
-        for name in ("threshold_on", "threshold_off"):
-            self._check(name, LOWEST_THRESHOLD, "at least 0.01")
-        for name in ("floor", "sample_step"):
-            self._check(name, math.ulp(0.0), "positive")
-        for name in ("mismatch", "refractory"):
-            self._check(name, 0.0, "zero or positive")
-
-    def _check(self, name: str, low: float, allowed: str) -> None:
-        value = getattr(self, name)
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            raise InputError(f"sensor {name} must be a number, got {value!r}")
-        if not (math.isfinite(value) and value >= low):
-            raise InputError(f"sensor {name} must be {allowed} and finite, got {value}")
+        for name, low in LOWEST.items():
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or isinstance(value, bool):
+                raise InputError(f"sensor {name} must be a number, got {value!r}")
+            if not (math.isfinite(value) and value >= low):
+                raise InputError(f"sensor {name} must be finite and at least {low:g}, got {value}")
 
 
 class Thresholds(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from neuro.errors import InputError, unknown_name
-from neuro.kernels.events import events_to_frames
+from neuro.kernels.events import bin_count, events_to_frames
 
 __all__ = ["FRACTIONS", "LAYOUTS", "EventSource", "FrameDataset", "Splits", "collate", "describe", "stratified"]
 
@@ -50,8 +50,8 @@ class FrameDataset(Dataset[tuple[Tensor, int]]):
         layout: ``"flat"`` for dense layers, ``"frames"`` for convolutions.
     """
 
-    source: EventSource
-    indices: NDArray[np.int64]
+    source: EventSource = field(repr=False)
+    indices: NDArray[np.int64] = field(repr=False)
     sensor_size: tuple[int, int, int]
     dt: float
     duration: float
@@ -60,12 +60,13 @@ class FrameDataset(Dataset[tuple[Tensor, int]]):
     def __post_init__(self) -> None:
         if self.layout not in LAYOUTS:
             raise unknown_name("layout", self.layout, LAYOUTS)
+        bin_count(self.dt, self.duration)
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __getitem__(self, i: int) -> tuple[Tensor, int]:
-        return torch.from_numpy(self._bits(i)).to(torch.float32), int(self.labels[i])
+        return torch.from_numpy(self._bits(i)).to(torch.float32), int(self.source.labels[self.indices[i]])
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -75,7 +76,7 @@ class FrameDataset(Dataset[tuple[Tensor, int]]):
     @property
     def steps(self) -> int:
         """Number of time bins T."""
-        return math.ceil(round(self.duration * 1e6) / round(self.dt * 1e6))
+        return bin_count(self.dt, self.duration)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -2,15 +2,17 @@
 
 Layout (format version 1)::
 
-    /events/t  /events/x  /events/y  /events/p    [E] all events, sample after sample; chunked, compressed
-    /offsets                                      [S + 1] sample i is events[offsets[i]:offsets[i + 1]]
-    /labels                                       [S] class number of each sample
-    /splits/<name>                                numbers of the samples that belong to a split
-    attributes: format, version, header (JSON: sensor size, duration, classes, seed, configuration,
-                SHA-256 of each column), checksum (SHA-256 of header, offsets, labels and splits)
+    bytes 0..511      text: format and version, number of bytes that follow, their SHA-256
+    /events/t,x,y,p   [E] all events, sample after sample; chunked, compressed, checksummed by chunk
+    /offsets          [S + 1] sample i is events[offsets[i]:offsets[i + 1]]
+    /labels           [S] class number of each sample
+    /splits/<name>    numbers of the samples that belong to a split
+    attributes        version, sensor_size, duration (seconds), classes (JSON), seed, config (JSON)
 
-Every chunk carries a Fletcher-32 checksum, which HDF5 verifies when it reads it. A file is written whole or not
-at all, holds no code, and the same recordings give the same bytes.
+The text in front is an HDF5 user block, which other HDF5 readers skip. It is compared with the file before
+HDF5 sees a byte of it, for HDF5 is not safe with damaged files; and a new file is composed in memory (compressed)
+and written by Python, for HDF5 crashes the process when a disk is full. A store is written whole or
+not at all, holds no code, and the same recordings give the same bytes.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -37,9 +39,12 @@ __all__ = ["EventStore", "Recordings", "StoreHeader", "write_store"]
 
 FORMAT = "neuro event store"
 VERSION = 1
+BLOCK = 512
+"""Bytes of the text in front (the smallest HDF5 user block)."""
+
 COLUMNS = ("t", "x", "y", "p")
 CHUNK = 1 << 15
-"""Events per chunk: small enough that one sample costs little to read, large enough to compress."""
+"""Events per chunk: small enough that one sample is cheap to read, large enough to compress."""
 
 
 @dataclass(frozen=True)
@@ -71,16 +76,17 @@ class Recordings:
         labels: class numbers ``[S]``.
     """
 
-    all_events: NDArray[np.void]
-    offsets: NDArray[np.int64]
-    labels: NDArray[np.int64]
+    all_events: NDArray[np.void] = field(repr=False)
+    offsets: NDArray[np.int64] = field(repr=False)
+    labels: NDArray[np.int64] = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def events(self, i: int) -> NDArray[np.void]:
-        """Events of sample ``i``, a view."""
-        return self.all_events[self.offsets[i] : self.offsets[i + 1]]
+        """Events of sample ``i``, a view; IndexError where there is none."""
+        start, stop = _bounds(self.offsets, i)
+        return self.all_events[start:stop]
 
 
 def write_store(
@@ -100,99 +106,99 @@ def write_store(
         splits: numbers of the samples in each named split.
 
     Raises:
-        InputError: events that do not fit the header, another number of samples than labels, no room
-            on the disk or no permission to write.
+        InputError: events that do not fit the header, another number of samples than labels, labels or
+            splits out of range, no room on the disk, no permission to write.
+
+    >>> import tempfile
+    >>> from neuro.datasets.events import make_events
+    >>> path = Path(tempfile.mkdtemp()) / "two.h5"
+    >>> header = StoreHeader((4, 3, 2), duration=0.1, classes=("a", "b"), seed=0)
+    >>> write_store(path, [make_events([7], [3], [2], [1]), make_events([], [], [], [])], np.array([0, 1]), header)
+    >>> store = EventStore(path)
+    >>> store.events(0).tolist(), len(store.events(1)), store.header.classes
+    ([(7, 3, 2, True)], 0, ('a', 'b'))
     """
     target = Path(path)
-    labels = np.asarray(labels, np.int64)
-    if len(labels) and not (labels.min() >= 0 and labels.max() < len(header.classes)):
-        raise InputError(f"labels must lie in 0..{len(header.classes) - 1}, got {labels.min()}..{labels.max()}")
+    content = _compose(samples, np.asarray(labels, np.int64), header, splits)
+    digest = hashlib.sha256(content).hexdigest()
+    front = f"{FORMAT} {VERSION}\nbytes {len(content)}\nsha256 {digest}\n".encode().ljust(BLOCK, b"\n")
     try:
-        # Made in memory: HDF5 does not survive a disk that fills up under it (it crashes the process at close).
-        with h5py.File(target, "w", driver="core", backing_store=False, libver=("v110", "v110")) as file:
-            _fill(file, samples, labels, header, splits)
-            file.flush()
-            image = file.id.get_file_image()
-        with atomic_write(target) as temporary:
-            temporary.write_bytes(image)
+        with atomic_write(target) as temporary, temporary.open("wb") as stream:
+            stream.write(front)
+            stream.write(content)
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise InputError(
-            f"{target}: cannot write the event store ({reason}); free space or name another place"
-        ) from error
+        cure = "make room there or name another place"
+        raise InputError(f"{target}: cannot write the event store ({error.strerror or error}); {cure}") from error
 
 
-def _fill(
-    file: h5py.File,
+def _compose(
     samples: Iterable[NDArray[np.void]],
     labels: NDArray[np.int64],
     header: StoreHeader,
     splits: Mapping[str, NDArray[np.int64]],
-) -> None:
-    columns = {
-        name: file.create_dataset(
-            f"events/{name}",
-            (0,),
-            EVENT_DTYPE[name],
-            maxshape=(None,),
-            chunks=(CHUNK,),
-            compression="gzip",
-            compression_opts=1,
-            shuffle=True,
-            fletcher32=True,
+) -> bytes:
+    """The HDF5 part of the file."""
+    memory = {"driver": "core", "backing_store": False, "block_size": 1 << 20}
+    with h5py.File("event store", "w", libver=("v110", "v110"), userblock_size=BLOCK, **memory) as file:
+        offsets = _write_events(file, samples, header.sensor_size)
+        _check_index(offsets, labels, splits, header, int(offsets[-1]))
+        file["offsets"], file["labels"] = offsets, labels
+        file.create_group("splits")
+        for name, numbers in splits.items():
+            file[f"splits/{name}"] = np.asarray(numbers, np.int64)
+        file.attrs.update(
+            version=VERSION,
+            sensor_size=header.sensor_size,
+            duration=float(header.duration),
+            classes=json.dumps(header.classes),
+            seed=header.seed,
+            config=json.dumps(dict(header.config), sort_keys=True),
         )
-        for name in COLUMNS
-    }
-    digests = {name: hashlib.sha256() for name in COLUMNS}
+        file.flush()
+        image: bytes = file.id.get_file_image()
+    return image
+
+
+def _write_events(
+    file: h5py.File, samples: Iterable[NDArray[np.void]], sensor_size: tuple[int, int, int]
+) -> NDArray[np.int64]:
+    """Append all events to their columns; return the offsets."""
+    packing = {"chunks": (CHUNK,), "compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}
+    for name in COLUMNS:
+        file.create_dataset(f"events/{name}", (0,), EVENT_DTYPE[name], maxshape=(None,), **packing)
     offsets = [0]
-    for block in _blocks(samples, header.sensor_size, offsets):
-        start = columns["t"].shape[0]
-        for name, dataset in columns.items():
-            values = np.ascontiguousarray(block[name])
+    for block in _blocks(samples, sensor_size, offsets):
+        for name in COLUMNS:
+            dataset = file[f"events/{name}"]
+            start = len(dataset)
             dataset.resize((start + len(block),))
-            dataset[start:] = values
-            digests[name].update(values.tobytes())
-    if len(offsets) != len(labels) + 1:
-        raise InputError(f"{len(labels)} labels for {len(offsets) - 1} recordings; there must be one for each")
-    file["offsets"] = np.array(offsets, np.int64)
-    file["labels"] = labels
-    file.create_group("splits")
-    for name, numbers in splits.items():
-        file[f"splits/{name}"] = np.asarray(numbers, np.int64)
-    text = json.dumps(asdict(header) | {"digests": {n: d.hexdigest() for n, d in digests.items()}}, sort_keys=True)
-    file.attrs.update(format=FORMAT, version=VERSION, header=text, checksum=_checksum(file, text))
+            dataset[start:] = block[name]
+    return np.array(offsets, np.int64)
 
 
 def _blocks(
     samples: Iterable[NDArray[np.void]], sensor_size: tuple[int, int, int], offsets: list[int]
 ) -> Iterator[NDArray[np.void]]:
-    """Samples joined to blocks of a few chunks; notes where each ends in ``offsets``."""
+    """Samples joined to blocks of a few chunks; notes in ``offsets`` where each ends."""
     waiting: list[NDArray[np.void]] = []
-    size = 0
+    written = 0
     for events in samples:
         check_events(events, sensor_size)
-        offsets.append(offsets[-1] + len(events))
         waiting.append(events)
-        size += len(events)
-        if size >= 8 * CHUNK:
+        offsets.append(offsets[-1] + len(events))
+        if offsets[-1] - written >= 8 * CHUNK:
             yield np.concatenate(waiting)
-            waiting, size = [], 0
+            waiting, written = [], offsets[-1]
     if waiting:
         yield np.concatenate(waiting)
-
-
-def _checksum(file: h5py.File, header: str) -> str:
-    digest = hashlib.sha256(header.encode())
-    for name in ("offsets", "labels", *(f"splits/{name}" for name in sorted(file["splits"]))):
-        digest.update(name.encode() + file[name][()].astype("<i8").tobytes())
-    return digest.hexdigest()
 
 
 class EventStore:
     """Random access to the recordings of one file.
 
-    The file is opened when the first recording is read, once in each process, so that a store can be
-    handed to several workers of a data loader.
+    Making a store reads the file once, to compare it with its checksum. It is then opened when the first
+    recording is asked for, once in each process, so that a store can be handed to the workers of a
+    data loader.
 
     Args:
         path: a file made by :func:`write_store`.
@@ -206,32 +212,24 @@ class EventStore:
 
     Raises:
         InputError: there is no such file, or it may not be read.
-        FileFormatError: the file is truncated, corrupt, foreign or of a newer format.
+        FileFormatError: the file is truncated, corrupt, of another kind or of a newer format.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._file: h5py.File | None = None
         self._process = 0
-        with _reading(self.path), h5py.File(self.path, "r", locking=False) as file:
-            _check_format(self.path, file)
-            text = str(file.attrs["header"])
-            if _checksum(file, text) != file.attrs["checksum"]:
-                raise FileFormatError(self.path, "the index does not match its checksum; the file is corrupt")
-            fields = json.loads(text)
-            self._digests: dict[str, str] = fields.pop("digests")
-            self.offsets: NDArray[np.int64] = file["offsets"][()]
-            self.labels: NDArray[np.int64] = file["labels"][()]
-            self.splits: Mapping[str, NDArray[np.int64]] = MappingProxyType(
-                {name: numbers[()] for name, numbers in file["splits"].items()}
-            )
-            lengths = {name: file[f"events/{name}"].shape for name in COLUMNS}
-        if set(lengths.values()) != {(int(self.offsets[-1]),)}:
-            raise FileFormatError(
-                self.path, f"the index promises {self.offsets[-1]} events, the columns hold {lengths}"
-            )
-        fields["sensor_size"], fields["classes"] = tuple(fields["sensor_size"]), tuple(fields["classes"])
-        self.header = StoreHeader(**fields)
+        with _reading(self.path):
+            _verify(self.path)
+            with h5py.File(self.path, "r", locking=False) as file:
+                self.header = _read_header(file)
+                self.offsets: NDArray[np.int64] = file["offsets"][()]
+                self.labels: NDArray[np.int64] = file["labels"][()]
+                self.splits: Mapping[str, NDArray[np.int64]] = MappingProxyType(
+                    {name: numbers[()] for name, numbers in file["splits"].items()}
+                )
+                lengths = {len(file[f"events/{name}"]) for name in COLUMNS}
+            _check_index(self.offsets, self.labels, self.splits, self.header, *lengths)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -250,23 +248,13 @@ class EventStore:
 
         Raises:
             IndexError: no such sample.
-            FileFormatError: a chunk does not match its checksum, or the file has shrunk.
+            FileFormatError: the file was damaged after the store was made.
         """
-        if not 0 <= i < len(self):
-            raise IndexError(f"sample {i} of a store with {len(self)}")
-        return self._read(int(self.offsets[i]), int(self.offsets[i + 1]))
+        return self._read(*_bounds(self.offsets, i))
 
     def load(self) -> Recordings:
-        """All recordings in memory, each column compared with its SHA-256.
-
-        Raises:
-            FileFormatError: a column does not match.
-        """
-        events = self._read(0, int(self.offsets[-1]))
-        for name in COLUMNS:
-            if hashlib.sha256(np.ascontiguousarray(events[name]).tobytes()).hexdigest() != self._digests[name]:
-                raise FileFormatError(self.path, f"column {name} does not match its checksum; the file is corrupt")
-        return Recordings(events, self.offsets, self.labels)
+        """All recordings, in memory."""
+        return Recordings(self._read(0, int(self.offsets[-1])), self.offsets, self.labels)
 
     def close(self) -> None:
         """Close the file; the next access opens it again."""
@@ -275,7 +263,7 @@ class EventStore:
         self._file = None
 
     def _read(self, start: int, stop: int) -> NDArray[np.void]:
-        if self._process != os.getpid():  # a handle inherited through fork shares its state with the parent's
+        if self._process != os.getpid():  # a handle inherited through fork shares its position with the parent's
             self._file, self._process = None, os.getpid()
         events = np.empty(stop - start, EVENT_DTYPE)
         with _reading(self.path):
@@ -286,9 +274,15 @@ class EventStore:
         return events
 
 
+def _bounds(offsets: NDArray[np.int64], i: int) -> tuple[int, int]:
+    if not 0 <= i < len(offsets) - 1:
+        raise IndexError(f"sample {i} of {len(offsets) - 1} recordings")
+    return int(offsets[i]), int(offsets[i + 1])
+
+
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Turn what h5py raises for a bad file into an error that names the file."""
+    """Turn what Python and h5py raise for a bad file into an error that names the file."""
     try:
         yield
     except FileFormatError:
@@ -296,12 +290,56 @@ def _reading(path: Path) -> Iterator[None]:
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         raise InputError(f"{path}: cannot read the event store ({os.strerror(error.errno or 0)})") from error
     except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        reason = str(error).strip("'\"").splitlines()[0]
-        raise FileFormatError(path, f"truncated, corrupt or no event store ({reason})") from error
+        reason = " ".join(str(error).strip("'\"").split())
+        raise FileFormatError(path, f"the event store is damaged ({reason}); make it again") from error
 
 
-def _check_format(path: Path, file: h5py.File) -> None:
-    if file.attrs.get("format") != FORMAT:
-        raise FileFormatError(path, f"an HDF5 file, but no {FORMAT}")
-    if int(file.attrs["version"]) > VERSION:
-        raise FileFormatError(path, f"format version {file.attrs['version']}, this release reads up to {VERSION}")
+def _verify(path: Path) -> None:
+    """Compare the file with the text in front of it."""
+    with path.open("rb") as stream:
+        front = stream.read(BLOCK)
+        words = front.decode("ascii", "replace").split()
+        kind, version = " ".join(words[:3]), words[3] if len(words) > 3 else "?"
+        if kind != FORMAT and not FORMAT.startswith(front.decode("ascii", "replace")):
+            raise FileFormatError(path, f"no {FORMAT} (it begins with {front[:12]!r})", offset=0)
+        if version.isdigit() and int(version) > VERSION:
+            raise FileFormatError(path, f"format version {version}; this release reads up to {VERSION}")
+        fields = dict(zip(words[4::2], words[5::2], strict=False))
+        found = path.stat().st_size
+        expected = BLOCK + int(fields["bytes"]) if len(front) == BLOCK else BLOCK
+        if found < expected:
+            problem = f"truncated: {found} bytes are left of at least {expected}; make it again"
+            raise FileFormatError(path, problem, offset=found)
+        if found > expected or hashlib.file_digest(stream, "sha256").hexdigest() != fields["sha256"]:
+            raise FileFormatError(path, "the content does not match its SHA-256, the file is corrupt; make it again")
+
+
+def _read_header(file: h5py.File) -> StoreHeader:
+    attributes = file.attrs
+    width, height, polarities = (int(n) for n in attributes["sensor_size"])
+    return StoreHeader(
+        sensor_size=(width, height, polarities),
+        duration=float(attributes["duration"]),
+        classes=tuple(json.loads(attributes["classes"])),
+        seed=int(attributes["seed"]),
+        config=json.loads(attributes["config"]),
+    )
+
+
+def _check_index(
+    offsets: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    splits: Mapping[str, NDArray[np.int64]],
+    header: StoreHeader,
+    *lengths: int,
+) -> None:
+    """Refuse an index that points outside; ``lengths`` are the different lengths of the event columns."""
+    if len(offsets) != len(labels) + 1:
+        raise InputError(f"{len(labels)} labels for {len(offsets) - 1} recordings; there must be one for each")
+    if lengths != (offsets[-1],) or offsets[0] != 0 or (np.diff(offsets) < 0).any():
+        raise InputError(f"the offsets end at {offsets[-1]}, the columns hold {lengths} events")
+    for name, numbers, end in [("labels", labels, len(header.classes))] + [
+        (f"split {name!r}", numbers, len(labels)) for name, numbers in splits.items()
+    ]:
+        if len(numbers) and not (numbers.min() >= 0 and numbers.max() < end):
+            raise InputError(f"{name} must lie in 0..{end - 1}, got {numbers.min()}..{numbers.max()}")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from neuro.errors import InputError
 
-__all__ = ["Frames", "events_to_frames", "events_to_frames_reference"]
+__all__ = ["Frames", "bin_count", "events_to_frames", "events_to_frames_reference"]
 
 
 class Frames(NamedTuple):
@@ -67,9 +67,20 @@ def events_to_frames(
     """
     step, end, shape = _plan(events, sensor_size, dt, duration)
     counts = np.zeros(shape, np.uint8 if binary else np.int32)
-    kernel = _mark if binary else _count
-    late = kernel(*_columns(events), step, end, counts)
-    return Frames(counts, int(late))
+    t, x, y, p = _columns(events)
+    return Frames(counts, int(_scatter(t, x, y, p, step, end, binary, counts)))
+
+
+def bin_count(dt: float, duration: float) -> int:
+    """Number of bins: ``ceil(duration / dt)``, both in seconds and whole numbers of microseconds.
+
+    Raises:
+        InputError: ``dt`` or ``duration`` is not a positive whole number of microseconds.
+
+    >>> bin_count(5e-3, 0.3), bin_count(7e-3, 0.3)
+    (60, 43)
+    """
+    return -(-_microseconds("duration", duration) // _microseconds("dt", dt))
 
 
 def events_to_frames_reference(
@@ -129,28 +140,22 @@ def _microseconds(name: str, seconds: float) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def _count(
-    t: NDArray[Any], x: NDArray[Any], y: NDArray[Any], p: NDArray[Any], step: int, end: int, counts: NDArray[Any]
+def _scatter(
+    t: NDArray[Any],
+    x: NDArray[Any],
+    y: NDArray[Any],
+    p: NDArray[Any],
+    step: int,
+    end: int,
+    binary: bool,
+    counts: NDArray[Any],
 ) -> int:
     late = 0
     single = counts.shape[1] == 1
     for e in range(t.shape[0]):
         if t[e] >= end:
             late += 1
-        else:
-            counts[t[e] // step, 0 if single else int(p[e]), y[e], x[e]] += 1
-    return late
-
-
-@numba.njit(cache=True, nogil=True)
-def _mark(
-    t: NDArray[Any], x: NDArray[Any], y: NDArray[Any], p: NDArray[Any], step: int, end: int, counts: NDArray[Any]
-) -> int:
-    late = 0
-    single = counts.shape[1] == 1
-    for e in range(t.shape[0]):
-        if t[e] >= end:
-            late += 1
-        else:
-            counts[t[e] // step, 0 if single else int(p[e]), y[e], x[e]] = 1
+            continue
+        place = t[e] // step, 0 if single else int(p[e]), y[e], x[e]
+        counts[place] = 1 if binary else counts[place] + 1
     return late
