@@ -1,0 +1,160 @@
+"""Batches of a split, time first, in an order that depends on nothing but seed and epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from neuro.errors import InputError
+
+__all__ = ["Batch", "Batches", "Splits", "batches", "epoch_seed", "sample_order"]
+
+_HELD_BYTES = 2**31
+"""A split larger than this is read sample by sample, as it is needed."""
+
+Batch = tuple[Tensor, Tensor]
+"""x ``[T, B, ...]`` and y ``[B]`` int64."""
+
+
+class Splits(Protocol):
+    """Named parts of a data set; :class:`neuro.datasets.Splits` is one.
+
+    Each part has a length and yields (frames ``[T, ...]``, class number).
+    """
+
+    @property
+    def name(self) -> str:
+        """Name of the data set."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Name of each class."""
+
+    @property
+    def train(self) -> Any:
+        """What weights learn from."""
+
+    @property
+    def validation(self) -> Any:
+        """What chooses the epoch."""
+
+    @property
+    def test(self) -> Any:
+        """What only an evaluation reads."""
+
+
+def epoch_seed(seed: int, epoch: int) -> int:
+    """A 32-bit seed that differs between epochs and between runs.
+
+    >>> epoch_seed(0, 1) == epoch_seed(0, 1) != epoch_seed(1, 0)
+    True
+    """
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+
+
+def sample_order(samples: int, seed: int, epoch: int) -> Tensor:
+    """The order of ``samples`` in an epoch, ``[samples]`` int64: a pure function of its arguments.
+
+    >>> sorted(sample_order(5, seed=0, epoch=3).tolist())
+    [0, 1, 2, 3, 4]
+    """
+    generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
+    return torch.randperm(samples, generator=generator)
+
+
+class Batches:
+    """A split held in memory, handed out as batches ``([T, B, ...], [B])``.
+
+    Args:
+        x: ``[T, S, ...]``.
+        y: ``[S]``.
+        batch_size: samples a batch; the last one may be smaller.
+        order: called at the start of every pass for the order of the samples.
+    """
+
+    def __init__(self, x: Tensor, y: Tensor, batch_size: int, order: Callable[[], Tensor]) -> None:
+        self.x, self.y, self.batch_size, self.order = x, y, batch_size, order
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.y) / self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for index in self.order().to(self.y.device).split(self.batch_size):
+            yield self.x.index_select(1, index), self.y.index_select(0, index)
+
+
+class _IndexBatches:
+    """The same order, as lists of indices for a DataLoader."""
+
+    def __init__(self, batch_size: int, order: Callable[[], Tensor], samples: int) -> None:
+        self.batch_size, self.order, self.samples = batch_size, order, samples
+
+    def __len__(self) -> int:
+        return math.ceil(self.samples / self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for index in self.order().split(self.batch_size):
+            yield index.tolist()
+
+
+def batches(
+    dataset: Any,
+    batch_size: int,
+    *,
+    seed: int | None = None,
+    epoch: Callable[[], int] = lambda: 0,
+    workers: int = 0,
+    like: Tensor | None = None,
+) -> Batches | DataLoader[Batch]:
+    """Batches of ``dataset``, stacked time first.
+
+    Args:
+        dataset: yields (frames ``[T, ...]``, class). One with a method ``tensors()`` ->
+            (``[T, S, ...]``, ``[S]``) is read once and held in memory if it takes no more than
+            2 GiB; any other goes through a DataLoader.
+        batch_size: samples a batch.
+        seed: None keeps the order of the dataset.
+        epoch: asked for the number of the epoch at the start of each pass.
+        workers: loading processes, for a dataset that is not held in memory.
+        like: a tensor whose dtype and device held data takes.
+
+    Raises:
+        InputError: the dataset is empty or batch_size is not a positive whole number.
+    """
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise InputError(f"batch_size={batch_size!r} must be a whole number, at least 1")
+    samples = len(dataset)
+    if samples == 0:
+        raise InputError("the split holds no sample; nothing can be learned or measured on it")
+
+    def order() -> Tensor:
+        return torch.arange(samples) if seed is None else sample_order(samples, seed, epoch())
+
+    if callable(getattr(dataset, "tensors", None)) and _size(dataset) <= _HELD_BYTES:
+        x, y = dataset.tensors()
+        if like is not None:
+            x, y = x.to(like), y.to(like.device)
+        return Batches(x, y, batch_size, order)
+    return DataLoader(
+        dataset,
+        batch_sampler=_IndexBatches(batch_size, order, samples),
+        num_workers=workers,
+        collate_fn=_time_first,
+        persistent_workers=workers > 0,
+    )
+
+
+def _size(dataset: Any) -> int:
+    frames = torch.as_tensor(dataset[0][0])
+    return len(dataset) * frames.numel() * frames.element_size()
+
+
+def _time_first(samples: Sequence[tuple[Any, Any]]) -> Batch:
+    frames, labels = zip(*samples, strict=True)
+    return torch.stack([torch.as_tensor(frame) for frame in frames], dim=1), torch.tensor([int(k) for k in labels])

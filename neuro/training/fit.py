@@ -1,0 +1,243 @@
+"""Training with Lightning around it: ``neuro.fit``."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.fabric.utilities.warnings import PossibleUserWarning
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.utilities.seed import isolate_rng
+
+from neuro.errors import InputError, unknown_name
+from neuro.training.batches import Splits
+from neuro.training.calibrate import calibrate
+from neuro.training.callbacks import EpochFiles, ProgressLine
+from neuro.training.checkpoint import SECTION, AtomicCheckpointIO, check_architecture, read_checkpoint
+from neuro.training.folder import RunFolder
+from neuro.training.losses import Loss
+from neuro.training.module import Best, Trainee, describe
+from neuro.training.recipe import Recipe
+from neuro.training.rules import Rule
+
+if TYPE_CHECKING:
+    from neuro.network import Sequential
+
+__all__ = ["LOGGERS", "FitResult", "fit"]
+
+LOGGERS = ("csv", "tensorboard")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """How a training run ended. The network holds the weights of the best epoch.
+
+    Args:
+        net: the network that was given to :func:`fit`.
+        history: one row per epoch: epoch (from 1), loss, accuracy, validation_loss,
+            validation_accuracy, learning_rate.
+        best_epoch: the epoch (from 1) that validation chose.
+        validation_accuracy: of that epoch.
+        seconds: wall time of the run, over all its parts.
+        folder: the files it left, None without ``output``.
+    """
+
+    net: Sequential = field(repr=False)
+    history: tuple[Mapping[str, float], ...] = field(repr=False)
+    best_epoch: int
+    validation_accuracy: float
+    seconds: float
+    folder: RunFolder | None
+
+
+def fit(
+    net: Sequential,
+    data: Splits,
+    rule: str | Rule = Recipe.rule,
+    loss: str | Loss = Recipe.loss,
+    *,
+    epochs: int = Recipe.epochs,
+    batch_size: int = Recipe.batch_size,
+    lr: float = Recipe.lr,
+    cell_lr: float = Recipe.cell_lr,
+    weight_decay: float = Recipe.weight_decay,
+    clip: float = Recipe.clip,
+    schedule: str = Recipe.schedule,
+    select: str = Recipe.select,
+    patience: int | None = Recipe.patience,
+    seed: int = Recipe.seed,
+    calibrated: bool = False,
+    output: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    logger: str | Sequence[str] = "csv",
+    workers: int = 0,
+    progress: bool = True,
+) -> FitResult:
+    """Train ``net`` in place and leave it with the weights of its best epoch on validation.
+
+    The test split is never read. The same arguments and network give the same weights; a run
+    that was killed and resumed ends with exactly those of one that was not. The caller's random
+    numbers are untouched.
+
+    Args:
+        net: the network; it trains on the device its parameters are on.
+        data: train and validation splits of (frames ``[T, ...]``, class number).
+        rule, loss, epochs, batch_size, lr, cell_lr, weight_decay, clip, schedule, select, patience,
+            seed: see :class:`neuro.training.recipe.Recipe`.
+        calibrated: True leaves the weights as they are; otherwise :func:`neuro.calibrate` scales
+            them on the first batch.
+        output: folder for metrics.csv, network.safetensors (best epoch), checkpoints/last.ckpt.
+        resume: go on from the last finished epoch in ``output``. Options must be those of the run,
+            except that ``epochs`` may be larger. A finished run returns at once.
+        overwrite: delete the run that ``output`` holds.
+        logger: "csv", "tensorboard" or both; they write to ``output``.
+        workers: loading processes for data that are not held in memory.
+        progress: show a progress line if stderr is a terminal.
+
+    Raises:
+        InputError: an option cannot be used, the output holds a run, a checkpoint does not fit,
+            or the loss is no longer finite.
+        FileFormatError: the checkpoint is truncated or corrupt.
+        KeyboardInterrupt: Ctrl-C; the last finished epoch can be resumed.
+    """
+    recipe = Recipe(rule, loss, epochs, batch_size, lr, cell_lr, weight_decay, clip, schedule, select, patience, seed)
+    loggers = _checked_loggers(logger)
+    if output is None and resume:
+        raise InputError("resume=True needs the output folder of the run to go on from")
+    folder = None if output is None else RunFolder(Path(output))
+    with isolate_rng(), _quiet_lightning():
+        trainee = Trainee(net, data, recipe, workers=workers)
+        resumed = folder is not None and _open(folder, trainee, data, resume=resume, overwrite=overwrite)
+        if not resumed and not calibrated:
+            calibrate(net, _first_batch(trainee))
+        if not trainee.finished:
+            _train(trainee, folder, resumed, loggers, progress)
+    return _result(trainee, folder)
+
+
+def _checked_loggers(logger: str | Sequence[str]) -> tuple[str, ...]:
+    names = (logger,) if isinstance(logger, str) else tuple(logger)
+    for name in names:
+        if name not in LOGGERS:
+            raise unknown_name("logger", str(name), LOGGERS)
+    return names
+
+
+def _open(folder: RunFolder, trainee: Trainee, data: Splits, *, resume: bool, overwrite: bool) -> bool:
+    """Prepare the folder; True if the trainee took over a checkpoint from it."""
+    folder.open(resume=resume, overwrite=overwrite)
+    if not (resume and folder.checkpoint.exists()):
+        return False
+    saved = read_checkpoint(folder.checkpoint)[SECTION]
+    check_architecture(trainee.net, saved, folder.checkpoint)
+    _check_same_run(saved, trainee.recipe.summary(), describe(data), folder)
+    trainee.restore(saved)
+    return True
+
+
+def _check_same_run(
+    saved: Mapping[str, Any], recipe: Mapping[str, Any], data: Mapping[str, Any], folder: RunFolder
+) -> None:
+    for kind, then, now in (("option", saved["recipe"], recipe), ("data", saved["data"], data)):
+        for name, value in now.items():
+            longer = name == "epochs" and value >= then[name]
+            if value != then.get(name) and not longer:
+                raise InputError(
+                    f"{folder.root} was trained with {kind} {name}={then.get(name)!r}, not {value!r}; "
+                    "resume with the same, or start anew in another folder"
+                )
+
+
+def _first_batch(trainee: Trainee) -> torch.Tensor:
+    x: torch.Tensor = next(iter(trainee.train_dataloader()))[0]
+    return x.to(next(trainee.net.parameters()))
+
+
+def _train(trainee: Trainee, folder: RunFolder | None, resumed: bool, loggers: tuple[str, ...], progress: bool) -> None:
+    callbacks: list[Callback] = []
+    writers: list[Logger] = []
+    if folder is not None:
+        callbacks.append(EpochFiles(folder, csv="csv" in loggers))
+        if "tensorboard" in loggers:
+            writers.append(TensorBoardLogger(folder.root, name="", version="tensorboard"))
+    if progress:
+        callbacks.append(ProgressLine(len(trainee.history), trainee.recipe.epochs))
+    device = next(trainee.net.parameters()).device
+    trainer = Trainer(
+        accelerator=device.type,
+        devices=1 if device.type == "cpu" else [device.index or 0],
+        max_epochs=trainee.recipe.epochs,
+        callbacks=callbacks,
+        logger=writers or False,
+        plugins=[AtomicCheckpointIO()],
+        enable_checkpointing=folder is not None,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        inference_mode=False,  # tensors made in inference mode cannot take part in later training
+        use_distributed_sampler=False,
+        default_root_dir=None if folder is None else folder.root,
+    )
+    with _ctrl_c():
+        trainer.fit(trainee, ckpt_path=folder.checkpoint if folder is not None and resumed else None)
+
+
+def _result(trainee: Trainee, folder: RunFolder | None) -> FitResult:
+    best = trainee.best
+    assert isinstance(best, Best)
+    trainee.net.load_state_dict(best.weights)
+    return FitResult(
+        net=trainee.net,
+        history=tuple(trainee.history),
+        best_epoch=best.epoch,
+        validation_accuracy=trainee.history[best.epoch - 1]["validation_accuracy"],
+        seconds=trainee.seconds,
+        folder=folder,
+    )
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[None]:
+    """Lightning answers Ctrl-C with ``sys.exit(1)`` and a deaf process; make it an interrupt again."""
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, handler)
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Lightning's tips, hints and guesses are not for the user of this library."""
+    talkers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [talker.level for talker in talkers]
+    try:
+        for talker in talkers:
+            talker.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PossibleUserWarning)
+            warnings.filterwarnings("ignore", module=r"lightning\b")
+            yield
+    finally:
+        for talker, level in zip(talkers, levels, strict=True):
+            talker.setLevel(level)

@@ -1,0 +1,106 @@
+"""Losses on the output sequence of a classifying network.
+
+Every loss is cross entropy on logits read out of the output ``[T, B, C]``; the readout is
+also what the prediction is made of, so a network is judged by what it was trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from neuro.errors import InputError, unknown_name
+
+__all__ = ["LOSSES", "Loss", "choose_loss", "max_membrane", "mean_membrane", "spike_count"]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Cross entropy on a readout of the output sequence.
+
+    Args:
+        name: what messages and files call it.
+        readout: output ``[T, B, C]`` -> logits ``[B, C]``; must be differentiable.
+
+    >>> last = Loss("last_step", lambda output: output[-1])
+    >>> round(float(last(torch.zeros(5, 2, 4), torch.tensor([0, 3]))), 4)
+    1.3863
+    """
+
+    name: str
+    readout: Callable[[Tensor], Tensor]
+
+    def __call__(self, output: Tensor, y: Tensor) -> Tensor:
+        """Mean cross entropy over the batch, a scalar.
+
+        Args:
+            output: ``[T, B, C]`` spikes or membranes of the last layer.
+            y: ``[B]`` int64 class of each sample.
+
+        Raises:
+            InputError: shapes, dtype or class numbers do not fit.
+        """
+        _check(output, y)
+        return functional.cross_entropy(self.readout(output), y)
+
+    def logits(self, output: Tensor) -> Tensor:
+        """The readout ``[B, C]`` of ``output`` ``[T, B, C]``; its largest entry is the prediction."""
+        if output.ndim != 3:
+            raise InputError(f"output has shape {list(output.shape)}; a loss reads [T, B, C]")
+        return self.readout(output)
+
+
+def _check(output: Tensor, y: Tensor) -> None:
+    if output.ndim != 3 or 0 in output.shape:
+        raise InputError(f"output has shape {list(output.shape)}; a loss reads a non-empty [T, B, C]")
+    if y.dtype != torch.int64 or y.shape != output.shape[1:2]:
+        raise InputError(
+            f"y is {y.dtype} of shape {list(y.shape)}; it must be torch.int64 of shape "
+            f"[{output.shape[1]}], one class per sample of the output {list(output.shape)}"
+        )
+    low, high = (int(bound) for bound in y.aminmax())
+    if low < 0 or high >= output.shape[2]:
+        raise InputError(
+            f"y holds class {low if low < 0 else high}, but the output has classes 0 to {output.shape[2] - 1}; "
+            "give the last layer one neuron per class"
+        )
+
+
+def _count(output: Tensor) -> Tensor:
+    return output.sum(0)
+
+
+def _mean(output: Tensor) -> Tensor:
+    return output.mean(0)
+
+
+def _max(output: Tensor) -> Tensor:
+    return output.max(dim=0).values
+
+
+spike_count = Loss("spike_count", _count)
+mean_membrane = Loss("mean_membrane", _mean)
+max_membrane = Loss("max_membrane", _max)
+
+LOSSES: Mapping[str, Loss] = MappingProxyType({loss.name: loss for loss in (spike_count, mean_membrane, max_membrane)})
+
+
+def choose_loss(loss: str | Loss) -> Loss:
+    """The loss of that name, or ``loss`` itself.
+
+    >>> choose_loss("max_membrane") is max_membrane
+    True
+
+    Raises:
+        InputError: no loss has that name.
+    """
+    if isinstance(loss, Loss):
+        return loss
+    if loss not in LOSSES:
+        raise unknown_name("loss", str(loss), LOSSES)
+    return LOSSES[loss]

@@ -1,0 +1,89 @@
+"""How good predictions are, and how many synapses a spike drives."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from neuro.errors import InputError
+from neuro.synapses import Conv2d, Linear
+
+__all__ = ["accuracy", "confusion_matrix", "fan_out"]
+
+
+def accuracy(predicted: Tensor, y: Tensor) -> float:
+    """Share of right predictions; both ``[S]`` class numbers.
+
+    >>> accuracy(torch.tensor([2, 0, 1]), torch.tensor([2, 0, 0]))
+    0.6666666666666666
+
+    Raises:
+        InputError: shapes differ or there is no sample.
+    """
+    _check_pair(predicted, y)
+    return int((predicted == y).sum()) / len(y)
+
+
+def confusion_matrix(predicted: Tensor, y: Tensor, classes: int) -> Tensor:
+    """Counts ``[classes, classes]`` int64: row = true class, column = predicted class.
+
+    >>> confusion_matrix(torch.tensor([1, 1, 0]), torch.tensor([1, 0, 0]), 2).tolist()
+    [[1, 1], [0, 1]]
+
+    Raises:
+        InputError: shapes differ, there is no sample, or a class number is out of range.
+    """
+    _check_pair(predicted, y)
+    both = torch.stack([predicted, y])
+    if int(both.min()) < 0 or int(both.max()) >= classes:
+        raise InputError(f"class numbers run from {int(both.min())} to {int(both.max())}, but classes={classes}")
+    return torch.bincount(y * classes + predicted, minlength=classes * classes).view(classes, classes)
+
+
+def _check_pair(predicted: Tensor, y: Tensor) -> None:
+    if predicted.shape != y.shape or y.ndim != 1 or len(y) == 0:
+        raise InputError(
+            f"predicted has shape {list(predicted.shape)}, y {list(y.shape)}; both must be the same non-empty [S]"
+        )
+
+
+def fan_out(layer: nn.Module, shape: tuple[int, ...]) -> Tensor | None:
+    """How many synapses each presynaptic element of ``layer`` drives, or None if it has no weights.
+
+    Args:
+        layer: the synapse layer.
+        shape: ``[N]`` or ``[C, H, W]``, the shape of one step of one sample of its input.
+
+    Returns:
+        int64 of that shape. At the border of a convolution fewer kernel positions reach an
+        element, and a stride may leave some unread; both are counted as they are.
+
+    >>> fan_out(Conv2d(1, 2, 3, bias=False), (1, 4, 4)).tolist()
+    [[[2, 4, 4, 2], [4, 8, 8, 4], [4, 8, 8, 4], [2, 4, 4, 2]]]
+    """
+    if isinstance(layer, Linear):
+        return torch.full(shape, layer.weight.shape[0])
+    if isinstance(layer, Conv2d):
+        return _fan_out_of_convolution(layer, shape)
+    return None
+
+
+def _fan_out_of_convolution(layer: Conv2d, shape: tuple[int, ...]) -> Tensor:
+    rows, columns = (
+        _readers(extent, kernel, stride, padding)
+        for extent, kernel, stride, padding in zip(
+            shape[-2:], layer.weight.shape[-2:], _pair(layer.stride), _pair(layer.padding), strict=True
+        )
+    )
+    return (layer.weight.shape[0] * torch.outer(rows, columns)).expand(shape)
+
+
+def _readers(extent: int, kernel: int, stride: int, padding: int) -> Tensor:
+    """``[extent]``: how many kernel positions along one axis read each element."""
+    outputs = (extent + 2 * padding - kernel) // stride + 1
+    read = torch.arange(outputs)[:, None] * stride - padding + torch.arange(kernel)
+    return torch.bincount(read[(read >= 0) & (read < extent)], minlength=extent)
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return value if isinstance(value, tuple) else (value, value)

@@ -1,0 +1,60 @@
+"""The optimizer that spends what a rule wrote into ``.grad``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from neuro.network import is_stateful
+
+if TYPE_CHECKING:
+    from neuro.network import Sequential
+
+__all__ = ["SCHEDULES", "build_optimizer", "parameter_groups"]
+
+
+def parameter_groups(net: Sequential, *, lr: float, cell_lr: float, weight_decay: float) -> list[dict[str, Any]]:
+    """Parameters in three groups, each with its learning rate and decay.
+
+    Weights (two or more dimensions) decay; biases and whatever the cells learn (time constants)
+    do not, since decay would pull a time constant towards an arbitrary value.
+
+    Args:
+        net: the network.
+        lr: learning rate of weights and biases.
+        cell_lr: learning rate of the cells' parameters, which live on an unconstrained scale.
+        weight_decay: decoupled decay of the weights (AdamW), per unit of learning rate.
+    """
+    cells = {id(p) for layer in net.layers.values() if is_stateful(layer) for p in layer.parameters()}
+    learned = [p for p in net.parameters() if p.requires_grad]
+    groups = (
+        ("weights", [p for p in learned if id(p) not in cells and p.ndim > 1], lr, weight_decay),
+        ("biases", [p for p in learned if id(p) not in cells and p.ndim <= 1], lr, 0.0),
+        ("cells", [p for p in learned if id(p) in cells], cell_lr, 0.0),
+    )
+    return [
+        {"name": name, "params": params, "lr": rate, "initial_lr": rate, "weight_decay": decay}
+        for name, params, rate, decay in groups
+        if params
+    ]
+
+
+def build_optimizer(net: Sequential, *, lr: float, cell_lr: float, weight_decay: float) -> torch.optim.Optimizer:
+    """AdamW over :func:`parameter_groups` (Loshchilov & Hutter 2019)."""
+    return torch.optim.AdamW(parameter_groups(net, lr=lr, cell_lr=cell_lr, weight_decay=weight_decay))
+
+
+def _constant(_epoch: int, _epochs: int) -> float:
+    return 1.0
+
+
+def _cosine(epoch: int, epochs: int) -> float:
+    return 0.5 * (1.0 + math.cos(math.pi * epoch / epochs))
+
+
+SCHEDULES: Mapping[str, Callable[[int, int], float]] = MappingProxyType({"constant": _constant, "cosine": _cosine})
+"""(finished epochs, epochs) -> factor on every learning rate; no state, so nothing to resume."""
