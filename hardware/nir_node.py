@@ -88,7 +88,7 @@ class Node:
             raise self.error(
                 f"field {field!r} is {array.dtype} and rounds in {cast.dtype}; accept it with allow=('precision',)"
             )
-        return torch.from_numpy(np.ascontiguousarray(cast))
+        return torch.from_numpy(np.array(cast, order="C"))
 
     def integers(self, field: str, count: int | None = None) -> tuple[int, ...]:
         """A field of integers; one number is repeated to ``count``."""

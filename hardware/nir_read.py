@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from neuro.errors import FileFormatError, InputError, unknown_name
 from neuro.hardware.nir_chain import chain
 from neuro.hardware.nir_file import Tree, read_tree
-from neuro.hardware.nir_node import Node
+from neuro.hardware.nir_node import METADATA, Node
 from neuro.hardware.shapes import Shape, pair, shape_after
 from neuro.kernels.discretise import METHODS
 from neuro.network import Sequential
@@ -209,11 +209,18 @@ def read(
             field and value. Also for a contradiction between ``dt`` or ``method`` and the file.
     """
     trees, edges = _graph(Path(path))
-    order = chain(list(trees), edges)
-    dtype = _dtype(trees)
-    nodes = [Node(name, trees[name], allow=allow, dtype=dtype) for name in order]
-    if not nodes or nodes[0].kind != "Input":
-        raise InputError(f"{path}: the graph does not start with an Input node, so the shape that comes in is unknown")
+    try:
+        nodes = [Node(name, trees[name], allow=allow, dtype=_dtype(trees)) for name in chain(list(trees), edges)]
+        return _network(nodes, Timing(dt, method))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _network(nodes: list[Node], timing: Timing) -> Sequential:
+    if not nodes:
+        raise InputError("the graph has no nodes")
+    if nodes[0].kind != "Input":
+        raise nodes[0].error("comes first but is no Input, so the shape that comes in is unknown")
     shape = nodes[0].integers("shape")
     nodes[0].close()
     layers: dict[str, nn.Module] = {}
@@ -221,7 +228,8 @@ def read(
         if node is nodes[-1] and node.kind == "Output":
             _check_shape(node, "shape", shape)
         else:
-            layers[node.name], shape = _layer(node, shape, Timing(dt, method))
+            layers[node.name], shape = _layer(node, shape, timing)
+            _check_dt(node, layers)
         node.close()
     return Sequential(_names(layers))
 
@@ -236,10 +244,17 @@ def _layer(node: Node, shape: Shape, timing: Timing) -> tuple[nn.Module, Shape]:
         raise node.error(str(error)) from None
 
 
+def _check_dt(node: Node, layers: Mapping[str, nn.Module]) -> None:
+    steps = {layer.dt for layer in layers.values() if isinstance(layer, Cell)}
+    if len(steps) > 1:
+        raise node.error(f"metadata {METADATA}/dt is not that of the nodes before: {sorted(steps)} s")
+
+
 def _names(layers: dict[str, nn.Module]) -> dict[str, nn.Module]:
     """Names a module can have: the node's with "_" for ".", and one more where it is taken."""
+    taken = {"", *dir(Sequential), *vars(nn.Module())}
     plain = {name: name.replace(".", "_") for name in layers}
-    renamed = {n + "_" * (n == "" or hasattr(Sequential, n)): layers[name] for name, n in plain.items()}
+    renamed = {n + "_" * (n in taken): layers[name] for name, n in plain.items()}
     if len(renamed) != len(layers):
         raise InputError(f"two of the nodes {', '.join(layers)} have the same name once '.' is '_'")
     return renamed
@@ -259,7 +274,7 @@ def _graph(path: Path) -> tuple[dict[str, Tree], list[tuple[str, str]]]:
     if not isinstance(edges, list) or not all(isinstance(e, list) and len(e) == 2 for e in edges):
         raise FileFormatError(path, "the graph has no list of edges (pairs of names)")
     if unknown := sorted(set(graph) - {"type", "nodes", "edges", "metadata"}):
-        raise InputError(f"{path}: the graph has a field {unknown[0]!r} that is not understood")
+        raise InputError(f"{path}: the graph has a field {unknown[0]!r}, which is not understood")
     return {k: n for k, n in nodes.items() if isinstance(n, dict)}, [(str(a), str(b)) for a, b in edges]
 
 

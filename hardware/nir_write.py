@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -132,9 +133,12 @@ def write(net: Sequential, path: str | Path, *, shape: Shape | None = None, allo
     names = list(graph)
     edges = list(itertools.pairwise(names))
     metadata = {METADATA: {"version": neuro.__version__}}
+    # In memory first: HDF5 does not survive a disk that fills up under it (it crashes the process at close).
+    content = io.BytesIO()
+    # nir 1.0.8 checks shapes with the height of a kernel for its width; ours are checked above.
+    nir.write(content, nir.NIRGraph(graph, edges, metadata=metadata, type_check=False))
     with atomic_write(path) as temporary:
-        # nir 1.0.8 checks shapes with the height of a kernel for its width; ours are checked above.
-        nir.write(temporary, nir.NIRGraph(graph, edges, metadata=metadata, type_check=False))
+        temporary.write_bytes(content.getbuffer())
     lines = (
         f"{name}: {type(node).__name__} {_text(before)} -> {_text(after)}"
         for (name, node), before, after in zip(nodes.items(), shapes[:-1], shapes[1:], strict=True)
