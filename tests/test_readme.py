@@ -1,10 +1,11 @@
-"""What README and docs show is true: their Python runs, their commands exist, their links lead somewhere."""
+"""What README, docs and examples show is true: Python runs, commands exist, links lead somewhere."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import re
+import runpy
 import shlex
 from functools import cache
 from pathlib import Path
@@ -68,6 +69,12 @@ def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.Monke
         # Empty lines first, so that a traceback names the line of the page.
         code = compile("\n" * (block.line - 1) + block.text, str(page), "exec")
         exec(code, namespace)  # noqa: S102 - our own pages
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("*.py")), ids=name)
+def test_examples_run(script: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(script), run_name="__main__")
 
 
 # --- commands ------------------------------------------------------------------------------------------
