@@ -15,6 +15,7 @@ import subprocess
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from neuro.errors import InputError
 from neuro.files import cache_folder
@@ -75,7 +76,7 @@ class HostModule:
         self._launch = getattr(_library(_PRELUDE + source + launch, flags), f"launch_{kernel}")
         self._n = len(types)
 
-    def __call__(self, grid: int, block: int, arguments: Sequence[ctypes._SimpleCData[object]]) -> None:
+    def __call__(self, grid: int, block: int, arguments: Sequence[Any]) -> None:
         """Run all ``grid * block`` threads, one after the other."""
         pointers = (ctypes.c_void_p * self._n)(*(ctypes.addressof(a) for a in arguments))
         self._launch(ctypes.c_uint(grid), ctypes.c_uint(block), pointers)

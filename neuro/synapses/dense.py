@@ -12,7 +12,8 @@ from typing import Any, Protocol
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neuro.errors import InputError
+from neuro.errors import InputError, unknown_name
+from neuro.kernels.event_linear import MODES, event_linear
 
 __all__ = ["SYNAPSES", "Conv2d", "Flatten", "Linear", "SumPool2d"]
 
@@ -26,19 +27,32 @@ def _pair(value: Pair) -> tuple[int, int]:
 class Linear(nn.Linear):
     """All-to-all synapses: ``x [T, B, in] -> [T, B, out]``, ``weight [out, in]``, ``bias [out]``.
 
+    Args:
+        mode: ``"event"``, work follows the spikes; ``"dense"``; ``"auto"``, whichever the measured
+            share of non-zero inputs makes the quicker (see :func:`neuro.kernels.event_linear`).
+
     >>> Linear(4, 2).definition()
-    {'in_features': 4, 'out_features': 2, 'bias': True}
+    {'in_features': 4, 'out_features': 2, 'bias': True, 'mode': 'auto'}
     """
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, *, mode: str = "auto") -> None:
+        super().__init__(in_features, out_features, bias)
+        if mode not in MODES:
+            raise unknown_name("mode", mode, MODES)
+        self.mode = mode
+        # Stored column by column, so that the synapses of one presynaptic neuron are contiguous.
+        self.weight = nn.Parameter(self.weight.detach().t().contiguous().t())
 
     def forward(self, input: Tensor) -> Tensor:
         """``[T, B, in]`` to ``[T, B, out]``."""
         if input.dim() != 3 or input.shape[2] != self.in_features:
             raise InputError(f"Linear takes [T, B, {self.in_features}] (time first), got {tuple(input.shape)}")
-        return F.linear(input, self.weight, self.bias)
+        return event_linear(input, self.weight, self.bias, mode=self.mode)
 
     def definition(self) -> dict[str, Any]:
         """What rebuilds this layer but for its weights."""
-        return {"in_features": self.in_features, "out_features": self.out_features, "bias": self.bias is not None}
+        sizes = {"in_features": self.in_features, "out_features": self.out_features}
+        return sizes | {"bias": self.bias is not None, "mode": self.mode}
 
 
 class Conv2d(nn.Module):
