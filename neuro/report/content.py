@@ -119,4 +119,5 @@ class Report:
     synapses: tuple[SynapseActivity, ...] = ()
     time_constants: tuple[TimeConstants, ...] = ()
     agreement: tuple[Row, ...] = ()
+    export_notes: tuple[str, ...] = ()
     dt: float = 1e-3

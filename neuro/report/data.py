@@ -65,7 +65,8 @@ def collect(folder: str | Path, data: Splits | None = None) -> Report:
         parameters=files.summary.parameters,
         validation_accuracy=files.summary.validation_accuracy,
         time_constants=time_constants(files.network, files.settings),
-        agreement=files.agreement,
+        agreement=files.exported.rows,
+        export_notes=files.exported.export.notes,
         dt=files.network.dt,
         **parts,
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import zipfile
-from dataclasses import dataclass
+import zlib
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,7 +22,7 @@ from neuro.training.activity import CellActivity, SynapseActivity
 if TYPE_CHECKING:
     from neuro.network import Sequential
 
-__all__ = ["Evaluation", "Files", "Summary", "read_folder"]
+__all__ = ["Evaluation", "Exported", "Files", "Summary", "read_folder"]
 
 _COLUMNS = ("epoch", "loss", "validation_loss", "accuracy", "validation_accuracy")
 
@@ -54,10 +55,18 @@ class _Evaluated:
 
 
 @dataclass(frozen=True)
-class _Exported:
+class _Written:
+    """What writing the exported file said: what is exact in it, what is lost."""
+
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Exported:
     """The part of ``export.json`` that the report shows."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[Row, ...] = ()
+    export: _Written = field(default_factory=_Written)
 
 
 @dataclass(frozen=True)
@@ -89,7 +98,7 @@ class Files:
     network: Sequential
     finished: datetime
     evaluation: Evaluation | None
-    agreement: tuple[Row, ...]
+    exported: Exported
 
 
 def read_folder(folder: Path) -> Files:
@@ -116,7 +125,7 @@ def read_folder(folder: Path) -> Files:
         network=load(folder / "network.safetensors"),
         finished=datetime.fromtimestamp((folder / "summary.json").stat().st_mtime, UTC),
         evaluation=_evaluation(folder),
-        agreement=_agreement(folder / "export.json"),
+        exported=_exported(folder / "export.json"),
     )
 
 
@@ -191,11 +200,11 @@ def _evaluation(folder: Path) -> Evaluation | None:
 
 def _arrays(path: Path) -> tuple[IntArray, IntArray, FloatArray]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             return arrays["labels"].astype(np.int64), arrays["predicted"].astype(np.int64), arrays["logits"]
-    except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
         raise FileFormatError(path, f"not the arrays of an evaluation ({' '.join(str(error).split())})") from None
 
 
-def _agreement(path: Path) -> tuple[Row, ...]:
-    return _read(_Exported, path).rows if path.is_file() else ()
+def _exported(path: Path) -> Exported:
+    return _read(Exported, path) if path.is_file() else Exported()

@@ -69,6 +69,7 @@ class Section:
     lead: str = ""
     figures: tuple[Picture, ...] = ()
     tables: tuple[Table, ...] = ()
+    points: tuple[str, ...] = ()
     missing: Missing | None = None
     summary: str = ""
     text: str = ""
@@ -247,7 +248,7 @@ def _export(report: Report) -> Section:
     header = ("Layer", "Output", "Spikes here", "Spikes there", "Equal outputs", "Samples all equal", "Reason")
     note = "An output is one neuron's at one step of one sample."
     table = Table("Reader of the file", header, groups, (2, 3, 4, 5), note, wide=6)
-    return Section("export", title, lead, tables=(table,))
+    return Section("export", title, lead, tables=(table,), points=report.export_notes)
 
 
 def _agreement_group(reader: str, rows: Sequence[Row]) -> Group:

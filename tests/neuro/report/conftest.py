@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+import neuro
+from neuro.datasets.events import make_events
+from neuro.datasets.splits import FrameDataset, Splits
+from neuro.datasets.store import Recordings
 from neuro.hardware.agreement import Row
 from neuro.report.content import Curves, Layer, Recording, Report, Sample, TimeConstants
 from neuro.training.activity import CellActivity, SynapseActivity
@@ -101,3 +109,63 @@ def make_report(**changes: Any) -> Report:
 def report() -> Callable[..., Report]:
     """Make a whole, plausible report; keywords replace its parts."""
     return make_report
+
+
+def make_split(rng: np.random.Generator, labels: list[int]) -> FrameDataset:
+    """Recordings of a 4 x 3 sensor with two polarities, 20 ms long, in steps of 2 ms."""
+    each = [
+        make_events(np.sort(rng.integers(0, 20_000, 30)), rng.integers(0, 4, 30), rng.integers(0, 3, 30), rng.integers(0, 2, 30))
+        for _ in labels
+    ]  # fmt: skip
+    source = Recordings(np.concatenate(each), np.arange(len(labels) + 1) * 30, np.array(labels))
+    return FrameDataset(source, np.arange(len(labels)), (4, 3, 2), 2e-3, 20e-3)
+
+
+@pytest.fixture
+def splits() -> Splits:
+    """A tiny data set of three classes with seven test samples."""
+    rng = np.random.default_rng(5)
+    train, validation, test = (make_split(rng, labels) for labels in ([0, 1, 2, 0], [1, 2], [0, 0, 1, 1, 2, 2, 2]))
+    return Splits("tiny", train, validation, test, ("ant", "bee", "cat"), (4, 3, 2), 2e-3, "a tiny data set")
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    """A run of a tiny network with everything that train, evaluate and export leave."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    torch.manual_seed(1)
+    net = neuro.Sequential(
+        neuro.Linear(24, 5), neuro.LIF(5, tau=10e-3, dt=2e-3), neuro.Linear(5, 3), neuro.LI(3, dt=2e-3)
+    )
+    neuro.save(net, folder / "network.safetensors")
+    (folder / "config.yaml").write_text("dataset: tiny # the data set\nrule: sltt\ntau: 0.01\nseed: 3\n")
+    header = "epoch,loss,accuracy,validation_loss,validation_accuracy,learning_rate\n"
+    (folder / "metrics.csv").write_text(header + "1,1.5,0.5,1.25,0.5,0.01\n2,0.75,0.75,nan,0.875,0.01\n")
+    summary = {
+        "dataset": "tiny", "rule": "sltt", "loss": "mean_membrane", "seed": 3, "epochs": 2, "best_epoch": 2,
+        "validation_accuracy": 0.875, "parameters": 148, "seconds": 1.25, "versions": {"neuro": "0.1.0", "torch": "2.13.0"},
+    }  # fmt: skip
+    (folder / "summary.json").write_text(json.dumps(summary))
+    write_evaluation(folder)
+    rows = [Row("neuro, read back", "1", "spikes", 12, 12, 0, 1.0, 7, 7, "")]
+    exported = {
+        "path": "network.nir",
+        "exact": True,
+        "rows": [asdict(row) for row in rows],
+        "export": {"notes": ["exact: all"]},
+    }
+    (folder / "export.json").write_text(json.dumps(exported))
+    return folder
+
+
+def write_evaluation(folder: Path) -> None:
+    labels = np.array([0, 0, 1, 1, 2, 2, 2])
+    predicted = np.array([0, 1, 1, 1, 2, 0, 2])
+    evaluation = {
+        "accuracy": 5 / 7, "classes": ["ant", "bee", "cat"],
+        "cells": [asdict(CellActivity("1", "LIF", 5, True, 12.5, 0.25, 125.0, 0.75))],
+        "synapses": [asdict(SynapseActivity("0", "Linear", 30.0, 150.0, 1200.0))],
+    }  # fmt: skip
+    (folder / "evaluation.json").write_text(json.dumps(evaluation))
+    np.savez(folder / "evaluation.npz", labels=labels, predicted=predicted, logits=np.eye(3)[predicted])

@@ -4,10 +4,14 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import neuro.report
+from neuro.datasets.splits import Splits
+from neuro.errors import FileFormatError
 from neuro.hardware.agreement import Row
 from neuro.report import page
 from neuro.report.content import Report
@@ -136,3 +140,24 @@ def test_a_page_without_the_data_set_says_how_to_get_the_pictures(report: Maker)
 def test_any_number_of_classes(report: Maker, classes: int) -> None:
     names = tuple(f"<{i}>" for i in range(classes))
     assert Page(page.render(report(classes=names))).ids == SECTIONS
+
+
+def test_writing_a_run(run_folder: Path, splits: Splits) -> None:
+    path = neuro.report.write(run_folder, splits)
+    assert path == run_folder / "report.html"
+    seen = Page(path.read_text(encoding="utf-8"))
+    assert seen.ids == SECTIONS
+    assert "tiny, trained with SLTT" in seen.text
+    assert "exact: all" in seen.text
+    assert len(seen.images) == 8
+    assert str(run_folder) in seen.text
+
+
+def test_an_earlier_page_survives_a_damaged_run(run_folder: Path) -> None:
+    page_before = run_folder / "report.html"
+    page_before.write_text("earlier")
+    (run_folder / "metrics.csv").write_text("")
+    with pytest.raises(FileFormatError):
+        neuro.report.write(run_folder)
+    assert page_before.read_text() == "earlier"
+    assert sorted(run_folder.glob(".*")) == []
