@@ -17,12 +17,14 @@ def _add_arguments(parser: Parser) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     run = open_run(arguments.run)
-    run.load_config()
-    run.load_network()
-    with log_file(run.log):
-        import neuro.report
+    config = run.load_config()
+    run.check_weights()
+    import neuro.report
+    from neuro.cli.assembly import load_run
 
-        say(f"report {neuro.report.write(run.root)}")
+    with log_file(run.log):
+        data, _ = load_run(run, config)
+        say(f"report {neuro.report.write(run.root, data)}")
     return 0
 
 
