@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from neuro.datasets.saccades import SACCADES_DURATION, render, saccade_path
 from neuro.datasets.sensor import SensorConfig, draw_thresholds, record
-from neuro.datasets.splits import FrameDataset, Splits, describe, stratified
+from neuro.datasets.splits import FrameDataset, Splits, check_frames, describe, stratified
 from neuro.datasets.store import EventStore, StoreHeader, write_store
 from neuro.errors import InputError
 
@@ -69,6 +69,7 @@ def digits(
         raise InputError(f"size must be a whole number from 8 to 256 (sensor pixels), got {size!r}")
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise InputError(f"seed must be a whole number from 0, got {seed!r}")
+    check_frames(dt, SACCADES_DURATION, layout)
     camera = SensorConfig() if sensor is None else sensor
     if not isinstance(camera, SensorConfig):
         raise InputError(f"sensor must be a SensorConfig, got {sensor!r}")
@@ -122,8 +123,10 @@ def _record_all(path: Path, sensor: SensorConfig, size: int, seed: int, config: 
     times = np.linspace(0.0, SACCADES_DURATION, math.ceil(SACCADES_DURATION / sensor.sample_step) + 1)
     track = saccade_path(times, size)
 
+    enlarge = _enlargement(size)
+
     def see(picture: NDArray[np.float64]) -> NDArray[np.void]:
-        video = render(_canvas(picture / 16, size), track, (size, size), OVERSAMPLING)
+        video = render(_canvas(picture / 16, enlarge), track, (size, size), OVERSAMPLING)
         return record(video, times, sensor, thresholds)
 
     header = StoreHeader((size, size, 2), SACCADES_DURATION, CLASSES, seed, config)
@@ -141,11 +144,19 @@ def _in_threads(
         yield from tqdm(pool.map(see, pictures), "recording digits", len(pictures), delay=1.0, disable=None)
 
 
-def _canvas(picture: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    """A digit, enlarged smoothly, averaged over the area of a sensor pixel."""
+def _enlargement(size: int) -> NDArray[np.float64]:
+    """Cubic interpolation along one axis of a digit as a matrix, ``[picture samples, 8]``."""
     from scipy import ndimage
 
     width = round(size * 28 / 34 * OVERSAMPLING)
-    large = ndimage.zoom(picture, width / len(picture), order=3, mode="grid-constant", grid_mode=True)
-    padded = np.pad(large.clip(0.0, 1.0), OVERSAMPLING)
-    return ndimage.uniform_filter(padded, OVERSAMPLING, mode="constant").clip(0.0, 1.0)
+    matrix: NDArray[np.float64] = ndimage.zoom(np.eye(8), (width / 8, 1), order=3, mode="grid-constant", grid_mode=True)
+    return matrix
+
+
+def _canvas(picture: NDArray[np.float64], enlarge: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A digit, enlarged smoothly, averaged over the area of a sensor pixel."""
+    from scipy import ndimage
+
+    large = np.pad((enlarge @ picture @ enlarge.T).clip(0.0, 1.0), OVERSAMPLING)
+    averaged: NDArray[np.float64] = ndimage.uniform_filter(large, OVERSAMPLING, mode="constant")
+    return averaged.clip(0.0, 1.0)

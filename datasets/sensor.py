@@ -166,17 +166,19 @@ def _prepare(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], Thresholds]:
     """Log intensity ``[K, H*W]``, times ``[K]``, thresholds, all float64 and checked."""
     seconds = np.ascontiguousarray(times, np.float64)
-    if video.ndim != 3 or seconds.shape != video.shape[:1]:
-        raise InputError(f"video must be [K, H, W] with K times, got {video.shape} and {seconds.shape} times")
-    if max(video.shape[1:]) > np.iinfo(np.int16).max:
-        raise InputError(f"sensor of {video.shape[1:]} pixels is too large; at most 32767 each way")
+    if video.ndim != 3 or seconds.shape != video.shape[:1] or video.size == 0:
+        raise InputError(
+            f"video must be [K, H, W] with K times, none zero, got {video.shape} and times {seconds.shape}"
+        )
+    shape = video.shape[1:]
+    if max(shape) > np.iinfo(np.int16).max:
+        raise InputError(f"sensor of {shape} pixels is too large; at most 32767 each way")
     if not (np.isfinite(seconds).all() and (seconds >= 0).all() and (np.diff(seconds) > 0).all()):
         raise InputError("times of the video samples must be finite, not negative and increasing")
-    lowest = float(video.min(initial=0.0))
-    if not (math.isfinite(lowest) and math.isfinite(float(video.max(initial=0.0))) and lowest >= 0):
+    lowest, highest = float(video.min()), float(video.max())
+    if not (lowest >= 0 and math.isfinite(highest)):
         raise InputError("video intensity must be finite and not negative")
     levels = np.log(video.reshape(len(video), -1) + np.float64(config.floor))
-    shape = video.shape[1:]
     nominal = Thresholds(np.full(shape, config.threshold_on), np.full(shape, config.threshold_off))
     pixels = nominal if thresholds is None else thresholds
     if pixels.on.shape != shape or pixels.off.shape != shape:

@@ -17,10 +17,31 @@ from torch.utils.data import Dataset
 from neuro.errors import InputError, unknown_name
 from neuro.kernels.events import bin_count, events_to_frames
 
-__all__ = ["FRACTIONS", "LAYOUTS", "EventSource", "FrameDataset", "Splits", "collate", "describe", "stratified"]
+__all__ = [
+    "FRACTIONS",
+    "LAYOUTS",
+    "EventSource",
+    "FrameDataset",
+    "Splits",
+    "check_frames",
+    "collate",
+    "describe",
+    "stratified",
+]
 
 FRACTIONS: Mapping[str, float] = MappingProxyType({"train": 0.6, "validation": 0.2, "test": 0.2})
 LAYOUTS = ("flat", "frames")
+
+
+def check_frames(dt: float, duration: float, layout: str) -> None:
+    """Refuse an unknown layout, and times that are not a positive whole number of microseconds.
+
+    Raises:
+        InputError: one of them cannot be used.
+    """
+    bin_count(dt, duration)
+    if layout not in LAYOUTS:
+        raise unknown_name("layout", layout, LAYOUTS)
 
 
 class EventSource(Protocol):
@@ -58,9 +79,7 @@ class FrameDataset(Dataset[tuple[Tensor, int]]):
     layout: str = "flat"
 
     def __post_init__(self) -> None:
-        if self.layout not in LAYOUTS:
-            raise unknown_name("layout", self.layout, LAYOUTS)
-        bin_count(self.dt, self.duration)
+        check_frames(self.dt, self.duration, self.layout)
 
     def __len__(self) -> int:
         return len(self.indices)

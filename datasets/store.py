@@ -20,6 +20,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -42,6 +43,10 @@ VERSION = 1
 BLOCK = 512
 """Bytes of the text in front (the smallest HDF5 user block)."""
 
+KIND = f"{FORMAT} ".encode()
+_FRONT = re.compile(KIND + rb"(?P<version>\d{1,9})\nbytes (?P<bytes>\d{1,18})\nsha256 (?P<digest>[0-9a-f]{64})\n+")
+
+CURE = "delete the file and make it again"
 COLUMNS = ("t", "x", "y", "p")
 CHUNK = 1 << 15
 """Events per chunk: small enough that one sample is cheap to read, large enough to compress."""
@@ -121,10 +126,10 @@ def write_store(
     target = Path(path)
     content = _compose(samples, np.asarray(labels, np.int64), header, splits)
     digest = hashlib.sha256(content).hexdigest()
-    front = f"{FORMAT} {VERSION}\nbytes {len(content)}\nsha256 {digest}\n".encode().ljust(BLOCK, b"\n")
+    front = KIND + f"{VERSION}\nbytes {len(content)}\nsha256 {digest}\n".encode()
     try:
         with atomic_write(target) as temporary, temporary.open("wb") as stream:
-            stream.write(front)
+            stream.write(front.ljust(BLOCK, b"\n"))
             stream.write(content)
     except OSError as error:
         cure = "make room there or name another place"
@@ -291,27 +296,33 @@ def _reading(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: cannot read the event store ({os.strerror(error.errno or 0)})") from error
     except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).strip("'\"").split())
-        raise FileFormatError(path, f"the event store is damaged ({reason}); make it again") from error
+        raise FileFormatError(path, f"the event store is damaged ({reason}); {CURE}") from error
 
 
 def _verify(path: Path) -> None:
     """Compare the file with the text in front of it."""
     with path.open("rb") as stream:
         front = stream.read(BLOCK)
-        words = front.decode("ascii", "replace").split()
-        kind, version = " ".join(words[:3]), words[3] if len(words) > 3 else "?"
-        if kind != FORMAT and not FORMAT.startswith(front.decode("ascii", "replace")):
+        size = path.stat().st_size
+        if not (front.startswith(KIND) or KIND.startswith(front)):
             raise FileFormatError(path, f"no {FORMAT} (it begins with {front[:12]!r})", offset=0)
-        if version.isdigit() and int(version) > VERSION:
-            raise FileFormatError(path, f"format version {version}; this release reads up to {VERSION}")
-        fields = dict(zip(words[4::2], words[5::2], strict=False))
-        found = path.stat().st_size
-        expected = BLOCK + int(fields["bytes"]) if len(front) == BLOCK else BLOCK
-        if found < expected:
-            problem = f"truncated: {found} bytes are left of at least {expected}; make it again"
-            raise FileFormatError(path, problem, offset=found)
-        if found > expected or hashlib.file_digest(stream, "sha256").hexdigest() != fields["sha256"]:
-            raise FileFormatError(path, "the content does not match its SHA-256, the file is corrupt; make it again")
+        if size < BLOCK:
+            raise _truncated(path, size, BLOCK)
+        fields = _FRONT.fullmatch(front)
+        if fields is None:
+            raise FileFormatError(path, f"the first {BLOCK} bytes are damaged; {CURE}", offset=0)
+        if int(fields["version"]) > VERSION:
+            raise FileFormatError(path, f"format version {int(fields['version'])}; this release reads up to {VERSION}")
+        whole = BLOCK + int(fields["bytes"])
+        if size < whole:
+            raise _truncated(path, size, whole)
+        if size > whole or hashlib.file_digest(stream, "sha256").hexdigest() != fields["digest"].decode():
+            raise FileFormatError(path, f"corrupt: the content does not match its SHA-256; {CURE}")
+
+
+def _truncated(path: Path, size: int, whole: int) -> FileFormatError:
+    problem = f"truncated: {size} bytes are left of at least {whole}; {CURE}"
+    return FileFormatError(path, problem, offset=size)
 
 
 def _read_header(file: h5py.File) -> StoreHeader:

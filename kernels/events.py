@@ -65,10 +65,10 @@ def events_to_frames(
     >>> frames.shape, int(frames[0, 1, 0, 1]), int(frames[1, 0, 2, 0]), late
     ((2, 2, 3, 2), 2, 1, 1)
     """
-    step, end, shape = _plan(events, sensor_size, dt, duration)
+    t, x, y, p, step, end, shape = _plan(events, sensor_size, dt, duration)
     counts = np.zeros(shape, np.uint8 if binary else np.int32)
-    t, x, y, p = _columns(events)
-    return Frames(counts, int(_scatter(t, x, y, p, step, end, binary, counts)))
+    late = _scatter(t, x, y, p, step, end, binary, counts)
+    return Frames(counts, int(late))
 
 
 def bin_count(dt: float, duration: float) -> int:
@@ -92,70 +92,75 @@ def events_to_frames_reference(
     binary: bool = False,
 ) -> Frames:
     """Definition of :func:`events_to_frames` in plain NumPy; same arguments and result."""
-    step, end, shape = _plan(events, sensor_size, dt, duration)
-    t, x, y, p = (column.astype(np.int64) for column in _columns(events))
+    t, x, y, p, step, end, shape = _plan(events, sensor_size, dt, duration)
     inside = t < end
     counts = np.zeros(shape, np.int32)
-    polarity = p if shape[1] > 1 else np.zeros_like(p)
-    np.add.at(counts, (t[inside] // step, polarity[inside], y[inside], x[inside]), 1)
+    np.add.at(counts, (t[inside] // step, p[inside], y[inside], x[inside]), 1)
     frames = (counts > 0).astype(np.uint8) if binary else counts
     return Frames(frames, int(np.count_nonzero(~inside)))
 
 
-def _columns(events: NDArray[Any]) -> tuple[NDArray[Any], ...]:
-    return events["t"], events["x"], events["y"], events["p"]
+class _Plan(NamedTuple):
+    t: NDArray[np.int64]
+    x: NDArray[np.int64]
+    y: NDArray[np.int64]
+    p: NDArray[np.int64]
+    step: int  # microseconds
+    end: int  # microseconds
+    shape: tuple[int, int, int, int]
 
 
-def _plan(
-    events: NDArray[Any], sensor_size: tuple[int, int, int], dt: float, duration: float | None
-) -> tuple[int, int, tuple[int, int, int, int]]:
-    """Bin width and end in microseconds, shape of the frames; refuses events that have no place."""
-    missing = {"t", "x", "y", "p"} - set(events.dtype.names or ())
-    if missing:
-        raise InputError(f"events must be a structured array with fields t, x, y, p; {sorted(missing)} missing")
+def _plan(events: NDArray[Any], sensor_size: tuple[int, int, int], dt: float, duration: float | None) -> _Plan:
+    """Columns as contiguous int64, bins in microseconds; refuses events that have no place."""
+    names = events.dtype.names or ()
+    columns = [events[name] for name in ("t", "x", "y", "p") if name in names]
+    if len(columns) != 4 or any(column.dtype.kind not in "iub" for column in columns):
+        raise InputError(f"events must have whole-number fields t, x, y and p, got dtype {events.dtype}")
     width, height, polarities = sensor_size
     if min(sensor_size) < 1:
         raise InputError(f"sensor_size must be (width, height, polarities), each at least 1, got {sensor_size}")
-    step = _microseconds("dt", dt)
-    last = int(events["t"].max()) if len(events) else -1
+    t, x, y, p = (np.ascontiguousarray(column, np.int64) for column in columns)
+    last = int(t.max(initial=-1))
     end = last + 1 if duration is None else _microseconds("duration", duration)
-    for name, size in (("x", width), ("y", height), ("p", max(polarities, 2))):
-        _check_range(name, events[name], size)
-    if len(events) and events["t"].min() < 0:
-        raise InputError(f"event time must not be negative, got t={events['t'].min()} us")
-    return step, end, (-(-end // step), polarities, height, width)
+    for name, column, size in (("x", x, width), ("y", y, height), ("p", p, max(polarities, 2))):
+        _check_range(name, column, size)
+    if t.min(initial=0) < 0:
+        raise InputError(f"event t={t.min()} us lies before time zero")
+    step = _microseconds("dt", dt)
+    polarity = p if polarities > 1 else np.zeros_like(p)
+    return _Plan(t, x, y, polarity, step, end, (-(-end // step), polarities, height, width))
 
 
 def _check_range(name: str, column: NDArray[Any], size: int) -> None:
     if len(column) and not (column.min() >= 0 and column.max() < size):
         seen = column.min() if column.min() < 0 else column.max()
-        raise InputError(f"event {name}={int(seen)} lies outside the sensor; allowed are 0 to {size - 1}")
+        raise InputError(f"event {name}={seen} is out of range; allowed are 0 to {size - 1}")
 
 
 def _microseconds(name: str, seconds: float) -> int:
-    exact = seconds * 1e6
-    if not (math.isfinite(exact) and round(exact) >= 1 and math.isclose(exact, round(exact), rel_tol=1e-9)):
-        raise InputError(f"{name} must be a positive whole number of microseconds, got {seconds!r} s")
+    exact = seconds * 1e6 if isinstance(seconds, int | float | np.number) else math.nan
+    if not (math.isfinite(exact) and exact >= 0.5 and math.isclose(exact, round(exact), rel_tol=1e-9)):
+        raise InputError(f"{name} must be a positive whole number of microseconds, given in seconds, got {seconds!r}")
     return round(exact)
 
 
 @numba.njit(cache=True, nogil=True)
 def _scatter(
-    t: NDArray[Any],
-    x: NDArray[Any],
-    y: NDArray[Any],
-    p: NDArray[Any],
+    t: NDArray[np.int64],
+    x: NDArray[np.int64],
+    y: NDArray[np.int64],
+    p: NDArray[np.int64],
     step: int,
     end: int,
     binary: bool,
     counts: NDArray[Any],
 ) -> int:
     late = 0
-    single = counts.shape[1] == 1
     for e in range(t.shape[0]):
         if t[e] >= end:
             late += 1
-            continue
-        place = t[e] // step, 0 if single else int(p[e]), y[e], x[e]
-        counts[place] = 1 if binary else counts[place] + 1
+        elif binary:
+            counts[t[e] // step, p[e], y[e], x[e]] = 1
+        else:
+            counts[t[e] // step, p[e], y[e], x[e]] += 1
     return late
