@@ -50,9 +50,11 @@ class EventSource(Protocol):
     @property
     def labels(self) -> NDArray[np.int64]:
         """Class numbers ``[S]``."""
+        ...
 
     def events(self, i: int) -> NDArray[np.void]:
         """Events ``[E]`` of sample ``i``."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)

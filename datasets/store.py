@@ -268,15 +268,17 @@ class EventStore:
         self._file = None
 
     def _read(self, start: int, stop: int) -> NDArray[np.void]:
-        if self._process != os.getpid():  # a handle inherited through fork shares its position with the parent's
-            self._file, self._process = None, os.getpid()
         events = np.empty(stop - start, EVENT_DTYPE)
         with _reading(self.path):
-            if self._file is None:
-                self._file = h5py.File(self.path, "r", locking=False)
+            file = self._opened()
             for name in COLUMNS:
-                events[name] = self._file[f"events/{name}"][start:stop]
+                events[name] = file[f"events/{name}"][start:stop]
         return events
+
+    def _opened(self) -> h5py.File:
+        if self._file is None or self._process != os.getpid():  # one inherited through fork shares its position
+            self._file, self._process = h5py.File(self.path, "r", locking=False), os.getpid()
+        return self._file
 
 
 def _bounds(offsets: NDArray[np.int64], i: int) -> tuple[int, int]:

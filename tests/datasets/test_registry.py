@@ -35,4 +35,4 @@ def test_every_name_the_package_lists_is_there() -> None:
         assert getattr(neuro.datasets, name) is not None
     assert callable(neuro.datasets.digits)
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
-        neuro.datasets.nonsense  # noqa: B018
+        getattr(neuro.datasets, "nonsense")  # noqa: B009

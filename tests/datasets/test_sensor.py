@@ -17,7 +17,8 @@ from neuro.errors import InputError
 
 def pixel(levels: list[float], floor: float) -> NDArray[np.float64]:
     """Video of one pixel whose log intensity takes these values."""
-    return (np.exp(np.array(levels)) - floor)[:, None, None]
+    intensity: NDArray[np.float64] = np.exp(np.array(levels)) - floor
+    return intensity[:, None, None]
 
 
 @given(

@@ -31,7 +31,8 @@ def recordings() -> Recordings:
 
 def dataset(**change: Any) -> FrameDataset:
     arguments: dict[str, Any] = {"source": recordings(), "indices": INDICES, "sensor_size": SIZE}
-    return FrameDataset(**(arguments | {"dt": 2e-3, "duration": 9e-3} | change))
+    arguments |= {"dt": 2e-3, "duration": 9e-3}
+    return FrameDataset(**(arguments | change))
 
 
 def test_frames_are_binary_and_hold_each_event_at_its_place() -> None:

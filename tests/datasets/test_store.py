@@ -87,12 +87,11 @@ def _last_time(store: EventStore, i: int, answer: Any) -> None:
     answer.put((i, store.events(i).tobytes()))
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("context", [get_context("fork"), get_context("spawn")])
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_an_open_store_can_be_handed_to_other_processes(path: Path, method: str) -> None:
+def test_an_open_store_can_be_handed_to_other_processes(path: Path, context: Any) -> None:
     store = EventStore(path)
     store.events(0)  # the handle is open now
-    context = get_context(method)
     answer = context.Queue()
     workers = [context.Process(target=_last_time, args=(store, i, answer)) for i in (0, 3)]
     for worker in workers:
