@@ -222,12 +222,11 @@ def scan(
         InputError: wrong rank, dtype, device or backend, named with the value seen.
     """
     route = route or Route()
-    program = spec.program
-    _check(program, inputs, state, coefficients)
-    if backend == "reference":
-        output, final, _ = reference_scan(program, inputs, state, coefficients, surrogate=spec.surrogate, route=route)
-        return output, final
-    _check_backend(backend, inputs[0])
+    if not torch.compiler.is_compiling():  # the checks walk the symbolic program, which a graph cannot hold
+        _check(spec.program, inputs, state, coefficients)
+        if backend == "reference":
+            return reference_scan(spec.program, inputs, state, coefficients, surrogate=spec.surrogate, route=route)[:2]
+        _check_backend(backend, inputs[0])
     neurons = inputs[0].shape[2]
     first = torch.stack(list(state))
     table = _table(coefficients, neurons, inputs[0])

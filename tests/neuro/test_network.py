@@ -48,6 +48,22 @@ def test_splitting_time_and_carrying_state_changes_nothing() -> None:
     assert torch.equal(y, whole[0])
 
 
+def test_compiled_as_one_graph_gives_the_same_spikes_and_gradients() -> None:
+    net = network()
+    net.layers["cell"].requires_grad_(True)
+    expected, _ = net(X)
+    expected.sum().backward()
+    wanted = {n: p.grad.clone() for n, p in net.named_parameters() if p.grad is not None}
+    net.zero_grad()
+    torch.compiler.reset()
+    actual, _ = torch.compile(net, fullgraph=True, backend="aot_eager")(X)
+    assert torch.equal(actual, expected)
+    actual.sum().backward()
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is not None
+        assert torch.allclose(parameter.grad, wanted[name], rtol=1e-4, atol=1e-4), name
+
+
 def test_record_sees_what_runs() -> None:
     net = network()
     recorded = neuro.record(net, X)
