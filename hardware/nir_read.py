@@ -63,8 +63,11 @@ def _plain(value: object) -> object:
 
 
 def _weights(layer: nn.Module, **values: Tensor) -> nn.Module:
-    for name, value in values.items():
-        setattr(layer, name, nn.Parameter(value))
+    """Copy values in, so that the layer keeps the memory layout it chose: sums round as it lays them out."""
+    layer.to(next(iter(values.values())).dtype)
+    with torch.no_grad():
+        for name, value in values.items():
+            layer.get_parameter(name).copy_(value)
     return layer
 
 
@@ -72,7 +75,7 @@ def _linear(node: Node, shape: Shape, timing: Timing) -> nn.Module:
     weight = node.tensor("weight")
     if weight.ndim != 2:
         raise node.error(f"field 'weight' has the shape {tuple(weight.shape)}, not (out, in)")
-    return _weights(Linear(weight.shape[1], weight.shape[0], bias=False), weight=weight)
+    return _weights(_dense(node, weight, bias=False), weight=weight)
 
 
 def _affine(node: Node, shape: Shape, timing: Timing) -> nn.Module:
@@ -80,7 +83,15 @@ def _affine(node: Node, shape: Shape, timing: Timing) -> nn.Module:
     if weight.ndim != 2 or bias.shape != weight.shape[:1]:
         shapes = f"{tuple(weight.shape)} and {tuple(bias.shape)}"
         raise node.error(f"fields 'weight' and 'bias' have the shapes {shapes}, not (out, in) and (out,)")
-    return _weights(Linear(weight.shape[1], weight.shape[0]), weight=weight, bias=bias)
+    return _weights(_dense(node, weight, bias=True), weight=weight, bias=bias)
+
+
+def _dense(node: Node, weight: Tensor, *, bias: bool) -> Linear:
+    mode = str(node.metadata.pop("mode", "auto"))
+    try:
+        return Linear(weight.shape[1], weight.shape[0], bias, mode=mode)
+    except InputError as error:
+        raise node.error(str(error)) from None
 
 
 def _conv2d(node: Node, shape: Shape, timing: Timing) -> nn.Module:

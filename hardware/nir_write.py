@@ -49,14 +49,14 @@ def _array(value: Tensor) -> np.ndarray:
     return array
 
 
-def _linear(layer: Linear, shape: Shape, metadata: dict[str, Any]) -> nir.NIRNode:
+def _linear(layer: Linear, shape: Shape) -> nir.NIRNode:
     bias = dict(layer.named_parameters()).get("bias")
     if bias is None:
         return nir.Linear(weight=_array(layer.weight))
     return nir.Affine(weight=_array(layer.weight), bias=_array(bias))
 
 
-def _conv2d(layer: Conv2d, shape: Shape, metadata: dict[str, Any]) -> nir.NIRNode:
+def _conv2d(layer: Conv2d, shape: Shape) -> nir.NIRNode:
     bias = dict(layer.named_parameters()).get("bias")
     weight = _array(layer.weight)
     return nir.Conv2d(
@@ -70,25 +70,25 @@ def _conv2d(layer: Conv2d, shape: Shape, metadata: dict[str, Any]) -> nir.NIRNod
     )
 
 
-def _sum_pool2d(layer: SumPool2d, shape: Shape, metadata: dict[str, Any]) -> nir.NIRNode:
+def _sum_pool2d(layer: SumPool2d, shape: Shape) -> nir.NIRNode:
     kernel = np.array(pair(layer.kernel_size))
     return nir.SumPool2d(kernel_size=kernel, stride=kernel, padding=np.array([0, 0]))
 
 
-def _flatten(layer: Flatten, shape: Shape, metadata: dict[str, Any]) -> nir.NIRNode:
+def _flatten(layer: Flatten, shape: Shape) -> nir.NIRNode:
     return nir.Flatten(input_type={"input": np.array(shape)}, start_dim=0, end_dim=-1)
 
 
-def _cell(make: Callable[..., nir.NIRNode]) -> Callable[[Cell, Shape, dict[str, Any]], nir.NIRNode]:
+def _cell(make: Callable[..., nir.NIRNode]) -> Callable[[Cell, Shape], nir.NIRNode]:
     """Writer of a neuron whose parameters have the names NIR gives them, one value per neuron each."""
 
-    def writer(cell: Cell, shape: Shape, metadata: dict[str, Any]) -> nir.NIRNode:
-        return make(**{name: _array(value) for name, value in cell.parameters_si().items()}, metadata=metadata)
+    def writer(cell: Cell, shape: Shape) -> nir.NIRNode:
+        return make(**{name: _array(value) for name, value in cell.parameters_si().items()})
 
     return writer
 
 
-WRITERS: Mapping[type[nn.Module], Callable[[Any, Shape, dict[str, Any]], nir.NIRNode]] = MappingProxyType(
+WRITERS: Mapping[type[nn.Module], Callable[[Any, Shape], nir.NIRNode]] = MappingProxyType(
     {
         Conv2d: _conv2d,
         CuBaLIF: _cell(nir.CubaLIF),
@@ -100,15 +100,16 @@ WRITERS: Mapping[type[nn.Module], Callable[[Any, Shape, dict[str, Any]], nir.NIR
         SumPool2d: _sum_pool2d,
     }
 )
-"""Type of a layer -> function of (layer, shape that comes in, metadata) that makes the node."""
+"""Type of a layer -> function of (layer, shape that comes in) that makes the node."""
 
 
 def write(net: Sequential, path: str | Path, *, shape: Shape | None = None, allow: Collection[str] = ()) -> Written:
     """Write ``net`` as a NIR file, whole or not at all.
 
     NIR has neither a time step nor a discretisation, and its one reset is to ``v_reset``. The
-    file's metadata keeps ``dt`` [s], ``method`` and ``reset`` of each cell for
-    :func:`neuro.hardware.read`; surrogates and what trains are not kept.
+    file's metadata keeps ``dt`` [s], ``method`` and ``reset`` of each cell, and the ``mode`` of
+    dense synapses (the order of their sums), for :func:`neuro.hardware.read`; surrogates and
+    what trains are not kept.
 
     Args:
         net: the network.
@@ -169,17 +170,25 @@ def _check_kind(name: str, layer: nn.Module) -> None:
 
 
 def _node(name: str, layer: nn.Module, shape: Shape, allow: Collection[str]) -> nir.NIRNode:
-    metadata: dict[str, Any] = {}
-    if isinstance(layer, Cell):
-        metadata[METADATA] = {"dt": layer.dt, "method": layer.method}
-        if layer.equations.drive is not None:
-            metadata[METADATA]["reset"] = layer.reset
-            if layer.reset != "value" and "reset" not in allow:
-                raise InputError(
-                    f"layer {name!r} ({type(layer).__name__}): reset={layer.reset!r} is not in NIR, whose reset is to "
-                    "v_reset; other libraries would run another network; accept that with allow=('reset',)"
-                )
-    return WRITERS[type(layer)](layer, shape, metadata)
+    spikes = isinstance(layer, Cell) and layer.equations.drive is not None
+    if spikes and layer.reset != "value" and "reset" not in allow:
+        raise InputError(
+            f"layer {name!r} ({type(layer).__name__}): reset={layer.reset!r} is not in NIR, whose reset is to "
+            "v_reset; other libraries would run another network; accept that with allow=('reset',)"
+        )
+    node = WRITERS[type(layer)](layer, shape)
+    if kept := _metadata(layer):
+        node.metadata = {METADATA: kept}
+    return node
+
+
+def _metadata(layer: nn.Module) -> dict[str, Any]:
+    if isinstance(layer, Linear):
+        return {"mode": layer.mode}
+    if not isinstance(layer, Cell):
+        return {}
+    kept = {"dt": layer.dt, "method": layer.method}
+    return kept if layer.equations.drive is None else {**kept, "reset": layer.reset}
 
 
 def _free(name: str, taken: Collection[str]) -> str:

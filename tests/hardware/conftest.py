@@ -40,7 +40,7 @@ def every_kind() -> neuro.Sequential:
             "flat": neuro.Flatten(),
             "dense": neuro.Linear(24, 6, bias=False),
             "cuba": neuro.CuBaLIF(6, tau_syn=3e-3, tau_mem=11e-3, r=4.0, w_in=5.0, v_threshold=0.7, v_reset=-0.1),
-            "affine": neuro.Linear(6, 5),
+            "affine": neuro.Linear(6, 5, mode="event"),
             "if": neuro.IF(5, r=130.0, v_threshold=1.3, v_reset=0.05),
             "last": neuro.Linear(5, 2),
             "li": neuro.LI(2, tau=30e-3, r=1.1, v_leak=0.2, method="exponential"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -10,7 +11,7 @@ from neuro.hardware.nir_chain import chain
 
 def test_order_comes_from_the_edges_alone() -> None:
     names = [f"n{k}" for k in range(12)]
-    edges = list(zip(names[:-1], names[1:], strict=True))
+    edges = list(pairwise(names))
     random.Random(0).shuffle(edges)
     assert chain(sorted(names, reverse=True), edges) == names
 
@@ -40,6 +41,6 @@ def test_nothing_is_an_empty_chain() -> None:
 )
 def test_what_is_no_chain_is_refused_by_name(nodes: str, edges: list[str], message: str) -> None:
     with pytest.raises(InputError) as caught:
-        chain(list(nodes), [(a, b) for a, b in edges])
+        chain(list(nodes), [(edge[0], edge[1]) for edge in edges])
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)

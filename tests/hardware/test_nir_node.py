@@ -52,7 +52,7 @@ def test_float64_values_must_fit() -> None:
 
 @pytest.mark.parametrize("bad", [np.array([1.0, np.nan]), np.array([np.inf]), np.array([]), "1.0", {"a": 1}])
 def test_no_numbers_no_tensor(bad: object) -> None:
-    with pytest.raises(InputError, match="node 'n'.*field 'r'"):
+    with pytest.raises(InputError, match=r"node 'n'.*field 'r'"):
         node(r=bad).tensor("r")
 
 
