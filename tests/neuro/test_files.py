@@ -23,10 +23,16 @@ def write(target: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def write_half(target: Path, error: BaseException) -> None:
+    with atomic_write(target) as temporary:
+        temporary.write_bytes(b"half")
+        raise error
+
+
 def test_the_target_is_replaced(target: Path) -> None:
     write(target, b"after")
     assert target.read_bytes() == b"after"
-    assert os.listdir(target.parent) == [target.name]
+    assert list(target.parent.iterdir()) == [target]
     assert stat.S_IMODE(target.stat().st_mode) & 0o444 == 0o444
 
 
@@ -40,11 +46,10 @@ def test_the_target_stands_until_the_end(target: Path) -> None:
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt(), ValueError()])
 def test_a_failure_leaves_what_was_there(target: Path, error: BaseException) -> None:
-    with pytest.raises(type(error)), atomic_write(target) as temporary:
-        temporary.write_bytes(b"half")
-        raise error
+    with pytest.raises(type(error)):
+        write_half(target, error)
     assert target.read_bytes() == b"before"
-    assert os.listdir(target.parent) == [target.name]
+    assert list(target.parent.iterdir()) == [target]
 
 
 def test_a_disk_that_fills_up_at_the_end_leaves_what_was_there(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +60,7 @@ def test_a_disk_that_fills_up_at_the_end_leaves_what_was_there(target: Path, mon
     with pytest.raises(OSError, match="No space left"):
         write(target, b"after")
     assert target.read_bytes() == b"before"
-    assert os.listdir(target.parent) == [target.name]
+    assert list(target.parent.iterdir()) == [target]
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
