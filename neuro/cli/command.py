@@ -60,8 +60,8 @@ class Parser(argparse.ArgumentParser):
         for text in arguments:
             name = text.partition("=")[0]
             if name.startswith("--") and name not in self._option_string_actions:
-                guess = nearest(name, self._option_string_actions)
-                hint = f"did you mean {guess}?" if guess else f"see {self.prog} --help"
+                guess = nearest(name[2:], [known[2:] for known in self._option_string_actions])
+                hint = f"did you mean --{guess}?" if guess else f"see {self.prog} --help"
                 raise InputError(f"unknown flag {name} of {self.prog}; {hint}")
         return self.parse_args(arguments)
 

@@ -112,13 +112,15 @@ def explain(error: BaseException, folders: Iterable[Path] = ()) -> str | None:
         return str(error)
     for cause in _chain(error):
         name = getattr(cause, "filename", None)
-        places = [Path(os.fsdecode(name)).parent] if name is not None else list(folders)
-        if _is_full(cause):
-            return _full(places)
-        if isinstance(cause, OSError) and cause.errno == errno.EFBIG:
+        places = list(folders) if name is None else [Path(os.fsdecode(name)).parent]
+        number = _errno(cause)
+        if number in (errno.ENOSPC, errno.EDQUOT):
+            place, free = _fullest(places)
+            return f"disk full: {free / 1e6:.1f} MB free for {place}; earlier files are whole, make room"
+        if number == errno.EFBIG:
             return f"a file in {_fullest(places)[0]} would exceed the limit on file sizes; raise it (ulimit -f)"
-        if isinstance(cause, OSError) and cause.errno in _BLAME and name is not None:
-            return f"{os.fsdecode(name)}: {os.strerror(cause.errno).lower()}"
+        if number in _BLAME and name is not None:
+            return f"{os.fsdecode(name)}: {os.strerror(number).lower()}"
     return None
 
 
@@ -128,16 +130,12 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _is_full(error: BaseException) -> bool:
-    """Libraries written in C++ and Rust put the system's words into their own errors."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return True
-    return os.strerror(errno.ENOSPC) in str(error)
-
-
-def _full(places: Sequence[Path]) -> str:
-    place, free = _fullest(places)
-    return f"disk full: {free / 1e6:.1f} MB free for {place}; earlier files are whole, make room"
+def _errno(error: BaseException) -> int | None:
+    """Libraries written in C and Rust put the system's words into errors of their own."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    said = (number for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) if os.strerror(number) in str(error))
+    return next(said, None)
 
 
 def _fullest(places: Sequence[Path]) -> tuple[Path, int]:

@@ -33,12 +33,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if not given or given[0] in ("-h", "--help", "help"):
-        say(_overview())
-        return 0
-    if given[0] in ("-V", "--version"):
-        say(f"neuro {neuro.__version__}")
-        return 0
     with shown_log(verbose="--verbose" in given):
         return _run(given)
 
@@ -46,6 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(given: Sequence[str]) -> int:
     parsed = argparse.Namespace()
     try:
+        if not given or given[0] in ("-h", "--help", "help"):
+            say(_overview())
+            return 0
+        if given[0] in ("-V", "--version"):
+            say(f"neuro {neuro.__version__}")
+            return 0
         command = _command(given[0])
         parsed = command.parser().parse(given[1:])
         return command.run(parsed)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neuro.cli.command import Command, Parser, add_flags, given_flags
 from neuro.cli.config import TrainConfig
 from neuro.cli.config_file import load_settings
-from neuro.cli.console import explain, log_file, say, table
+from neuro.cli.console import complain, explain, log_file, say, table
 from neuro.cli.run import Run, open_run
 from neuro.cli.settings import flag, from_flags
 from neuro.errors import InputError
@@ -34,6 +37,7 @@ def _add_arguments(parser: Parser) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     run, config = _resumed(arguments) if arguments.resume else _fresh(arguments)
+    import neuro
     from neuro.cli.assembly import build_network, choose_device, load_data, use_threads
 
     use_threads(config.threads)
@@ -43,19 +47,31 @@ def _run(arguments: argparse.Namespace) -> int:
     if not arguments.resume:
         run.begin(config)
     _introduce(run, config, data, net)
+    with _resumable(run), log_file(run.log):
+        result = _fit(config, data, net, run, arguments)
+        if arguments.resume:  # the checkpoint also holds the weights, whatever became of their file
+            neuro.save(result.net, run.training.weights, {"epoch": str(result.best_epoch)})
+        run.write(run.summary, _summary(config, result))
+    _conclude(run, result)
+    return 0
+
+
+@contextmanager
+def _resumable(run: Run) -> Iterator[None]:
+    """Whatever ends training early, say how to go on."""
+    later = f"to go on after the last finished epoch: {run.resume_command}"
     try:
-        with log_file(run.log):
-            result = _fit(config, data, net, run, arguments)
-            run.write(run.summary, _summary(config, result))
+        yield
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"interrupted; to go on after the last finished epoch: {run.resume_command}") from None
+        raise KeyboardInterrupt(f"interrupted; {later}") from None
+    except SystemExit:  # what Lightning makes of SIGTERM
+        complain(f"terminated; {later}")
+        raise SystemExit(128 + signal.SIGTERM) from None
     except Exception as error:
         line = explain(error, [run.root])
         if line is None or isinstance(error, InputError):
             raise
-        raise InputError(f"{line}; to go on afterwards: {run.resume_command}") from error
-    _conclude(run, config, result)
-    return 0
+        raise InputError(f"{line}; {later}") from error
 
 
 def _wanted(arguments: argparse.Namespace) -> tuple[TrainConfig, set[str]]:
@@ -156,7 +172,7 @@ def _summary(config: TrainConfig, result: FitResult) -> dict[str, Any]:
     }
 
 
-def _conclude(run: Run, config: TrainConfig, result: FitResult) -> None:
+def _conclude(run: Run, result: FitResult) -> None:
     say(
         f"validation accuracy {100 * result.validation_accuracy:.2f} % in epoch {result.best_epoch} "
         f"of {len(result.history)}, {result.seconds:.1f} s"
