@@ -175,10 +175,16 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
     kept = list(given) if ctx.reads_inputs else []
     ctx.save_for_backward(state, coefficients, output[2], *kept)
     ctx.n_inputs = len(given)
+    ctx.mark_non_differentiable(output[2])
+    ctx.set_materialize_grads(False)
 
 
-def _autograd(ctx: Any, grad_output: Tensor, grad_state: Tensor, _: Tensor) -> tuple[Any, ...]:
+def _autograd(ctx: Any, grad_output: Tensor | None, grad_state: Tensor | None, _: None) -> tuple[Any, ...]:
     state, coefficients, trace, *kept = ctx.saved_tensors
+    if grad_output is None:
+        grad_output = state.new_zeros(ctx.shape)
+    if grad_state is None:
+        grad_state = torch.zeros_like(state)
     # Inputs the backward pass never reads are stood in for by the gradient of their shape.
     inputs = kept or [grad_output] * ctx.n_inputs
     grads, first, learned = _scan_backward_op(

@@ -2,7 +2,7 @@
 
 Interleaved rounds, medians, CUDA events. The bytes are those the layer must move: forward reads
 the input and writes spikes and membrane, backward reads the gradient and the membrane and
-writes the gradient of the input. Run: ``python benchmarks/gpu_lif.py [--output FILE]``.
+writes the gradient of the input. Run: ``python benchmarks/gpu/lif.py [--output FILE]``.
 """
 
 from __future__ import annotations
@@ -69,9 +69,12 @@ class Spike(torch.autograd.Function):
 
 def layers() -> dict[str, Callable[[Tensor], Tensor]]:
     """What can be run here, by name."""
-    lif = {name: neuro.LIF(N, learn=learn).cuda() for name, learn in (("neuro", ()), ("neuro, tau learned", ("tau",)))}
-    made: dict[str, Callable[[Tensor], Tensor]] = {n: (lambda x, c=c: c(x)[0]) for n, c in lif.items()}
-    made["neuro CuBaLIF"] = lambda x, c=neuro.CuBaLIF(N, learn=()).cuda(): c(x)[0]
+    cells: dict[str, neuro.Cell] = {
+        "neuro": neuro.LIF(N, learn=()).cuda(),
+        "neuro, tau learned": neuro.LIF(N).cuda(),
+        "neuro CuBaLIF": neuro.CuBaLIF(N, learn=()).cuda(),
+    }
+    made: dict[str, Callable[[Tensor], Tensor]] = {n: (lambda x, c=c: c(x)[0]) for n, c in cells.items()}
     made["torch loop"] = loop
     made["torch loop, compiled"] = torch.compile(loop)
     try:
@@ -112,6 +115,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
+    if not torch.cuda.is_available():
+        raise SystemExit("this benchmark needs a CUDA device; torch sees none")
     x = (torch.randn(T, B, N, device="cuda") * 3 + 0.5).requires_grad_()
     cotangent = torch.randn(T, B, N, device="cuda")
     target = torch.empty_like(cotangent)
@@ -123,7 +128,7 @@ def main() -> None:
         try:
             for _ in range(2):
                 call()
-        except Exception as error:  # a peer that does not run here is reported, not fatal
+        except (RuntimeError, TypeError, NotImplementedError) as error:  # a peer that does not run is reported
             print(f"{name}: {type(error).__name__}: {str(error).splitlines()[0]}")
             del calls[name]
     for _ in range(options.rounds):
