@@ -142,7 +142,7 @@ def record_reference(
 ) -> NDArray[np.void]:
     """Definition of :func:`record` in plain Python, pixel by pixel; same arguments and result."""
     levels, seconds, pixels = _prepare(video, times, config, thresholds)
-    found: list[tuple[int, int, int, bool]] = []  # sample, pixel, microseconds, polarity
+    found: list[tuple[int, int, int, bool]] = []  # microseconds, sample, pixel, polarity
     for n in range(levels.shape[1]):
         reference, last = levels[0, n], -math.inf
         for k in range(1, len(seconds)):
@@ -154,11 +154,13 @@ def record_reference(
                 part = (reference - before) / (after - before)
                 crossing = seconds[k - 1] + part * (seconds[k] - seconds[k - 1])
                 if crossing - last >= config.refractory:
-                    found.append((k, n, round(crossing * 1e6), sign > 0))
+                    found.append((round(crossing * 1e6), k, n, sign > 0))
                     last = crossing
-    found.sort(key=lambda event: event[:2])
-    columns = np.array(found, np.int64).reshape(-1, 4).T
-    return _sorted_events(columns[2], columns[1], columns[3] > 0, np.shape(video)[2])
+    found.sort()  # total: within one step a pixel has one polarity
+    events = np.empty(len(found), EVENT_DTYPE)
+    for i, (microseconds, _, n, rising) in enumerate(found):
+        events[i] = microseconds, n % video.shape[2], n // video.shape[2], rising
+    return events
 
 
 def _prepare(

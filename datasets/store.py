@@ -3,7 +3,7 @@
 Layout (format version 1)::
 
     bytes 0..511      text: format and version, number of bytes that follow, their SHA-256
-    /events/t,x,y,p   [E] all events, sample after sample; chunked, compressed, checksummed by chunk
+    /events/t,x,y,p   [E] all events, sample after sample; chunked, compressed by zlib (which checks itself)
     /offsets          [S + 1] sample i is events[offsets[i]:offsets[i + 1]]
     /labels           [S] class number of each sample
     /splits/<name>    numbers of the samples that belong to a split
@@ -168,7 +168,7 @@ def _write_events(
     file: h5py.File, samples: Iterable[NDArray[np.void]], sensor_size: tuple[int, int, int]
 ) -> NDArray[np.int64]:
     """Append all events to their columns; return the offsets."""
-    packing = {"chunks": (CHUNK,), "compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}
+    packing = {"chunks": (CHUNK,), "compression": "gzip", "compression_opts": 1, "shuffle": True}
     for name in COLUMNS:
         file.create_dataset(f"events/{name}", (0,), EVENT_DTYPE[name], maxshape=(None,), **packing)
     offsets = [0]
@@ -318,7 +318,7 @@ def _verify(path: Path) -> None:
         whole = BLOCK + int(fields["bytes"])
         if size < whole:
             raise _truncated(path, size, whole)
-        if size > whole or hashlib.file_digest(stream, "sha256").hexdigest() != fields["digest"].decode():
+        if hashlib.file_digest(stream, "sha256").hexdigest() != fields["digest"].decode():
             raise FileFormatError(path, f"corrupt: the content does not match its SHA-256; {CURE}")
 
 
@@ -350,7 +350,8 @@ def _check_index(
     if len(offsets) != len(labels) + 1:
         raise InputError(f"{len(labels)} labels for {len(offsets) - 1} recordings; there must be one for each")
     if lengths != (offsets[-1],) or offsets[0] != 0 or (np.diff(offsets) < 0).any():
-        raise InputError(f"the offsets end at {offsets[-1]}, the columns hold {lengths} events")
+        seen = f"{offsets[0]} to {offsets[-1]} for {lengths} events"
+        raise InputError(f"offsets must rise from 0 to the number of events in each column, got {seen}")
     for name, numbers, end in [("labels", labels, len(header.classes))] + [
         (f"split {name!r}", numbers, len(labels)) for name, numbers in splits.items()
     ]:

@@ -83,8 +83,9 @@ def test_plain_hdf5_readers_can_read_it(path: Path) -> None:
     assert path.read_bytes().startswith(b"neuro event store 1\n")
 
 
-def _last_time(store: EventStore, i: int, answer: Any) -> None:
-    answer.put((i, store.events(i).tobytes()))
+def _read_elsewhere(store: EventStore, i: int, answer: Any) -> None:
+    content = store.events(i).tobytes()
+    answer.put((i, (content, store._process == os.getpid())))  # its own handle, not the parent's
 
 
 @pytest.mark.parametrize("context", [get_context("fork"), get_context("spawn")])
@@ -93,13 +94,13 @@ def test_an_open_store_can_be_handed_to_other_processes(path: Path, context: Any
     store = EventStore(path)
     store.events(0)  # the handle is open now
     answer = context.Queue()
-    workers = [context.Process(target=_last_time, args=(store, i, answer)) for i in (0, 3)]
+    workers = [context.Process(target=_read_elsewhere, args=(store, i, answer)) for i in (0, 3)]
     for worker in workers:
         worker.start()
     found = dict(answer.get(timeout=60) for _ in workers)
     for worker in workers:
         worker.join(60)
-    assert found == {i: recordings()[i].tobytes() for i in (0, 3)}
+    assert found == {i: (recordings()[i].tobytes(), True) for i in (0, 3)}
     assert store.events(3).tobytes() == recordings()[3].tobytes()
 
 
@@ -184,11 +185,12 @@ def _resealed(path: Path, change: Callable[[h5py.File], object]) -> None:
         (lambda file: file.__delitem__("labels"), "labels"),
         (lambda file: file.attrs.__delitem__("duration"), "duration"),
         (lambda file: file.attrs.__setitem__("classes", "[unquoted]"), "damaged"),
-        (lambda file: file["offsets"].__setitem__(5, 372), "offsets end at 372"),
-        (lambda file: file["offsets"].__setitem__(2, 372), "offsets"),
+        (lambda file: file["offsets"].__setitem__(5, 372), "offsets must rise from 0 .* got 0 to 372 for"),
+        (lambda file: file["offsets"].__setitem__(0, 1), "got 1 to 371"),
+        (lambda file: file["offsets"].__setitem__(2, 372), "offsets must rise"),
         (lambda file: file["labels"].__setitem__(1, 3), "labels must lie in 0..2"),
         (lambda file: file["splits/test"].__setitem__(0, -1), "split 'test' must lie in 0..4"),
-        (lambda file: file["events/x"].resize((370,)), "offsets end at 371"),
+        (lambda file: file["events/x"].resize((370,)), "offsets must rise"),
     ],
 )
 def test_a_wellformed_file_with_an_impossible_index_is_refused(
