@@ -85,7 +85,7 @@ def _scale(cell: Cell, synapses: Sequence[nn.Module], weight: Tensor, x: Tensor,
     kept = weight.clone()
     weight.zero_()
     undriven = _free_drive(cell, _run(synapses, x))  # what bias and leak do alone
-    distance = float(undriven.mean().abs()) if _spikes(cell) else 1.0
+    distance = -float(undriven.mean()) if _spikes(cell) else 1.0
     fluctuation = float((driven - undriven).square().mean().sqrt())
     reachable = fluctuation > 0 and distance > 0
     weight.copy_(kept * (drive * distance / fluctuation) if reachable else kept)

@@ -30,7 +30,7 @@ class EpochFiles(Checkpoint):
         trainee: Trainee = pl_module
         assert trainee.best is not None
         if trainee.best.epoch == len(trainee.history):
-            neuro.save(trainee.net, self._folder.weights, {"epoch": str(trainee.best.epoch)})
+            neuro.save(trainee.net, self._folder.weights)
         if self._csv:
             write_history(self._folder.metrics, trainee.history)
         trainer.save_checkpoint(self._folder.checkpoint)

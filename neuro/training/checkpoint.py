@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SECTION", "AtomicCheckpointIO", "check_architecture", "read_checkpoint"]
 
+_DAMAGE = (pickle.UnpicklingError, AttributeError, EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError)
+
 SECTION = "neuro"
 """The key of a checkpoint under which everything that is not Lightning's own stands."""
 
@@ -57,7 +59,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path}: no such checkpoint; train with this output first")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except _DAMAGE as error:
         reason = str(error).partition("\n")[0]
         raise FileFormatError(path, f"truncated or corrupt checkpoint, train again ({reason})") from error
     if not (isinstance(content, dict) and SECTION in content):

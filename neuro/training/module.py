@@ -124,6 +124,8 @@ class Trainee(LightningModule):
                 f"the loss is {loss} in epoch {len(self.history) + 1}, batch {batch_idx + 1}; lower lr "
                 f"({self.recipe.lr}) or clip ({self.recipe.clip}), and check that the data are finite"
             )
+        if not self.history and batch_idx == 0:
+            self._report_unreached()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip)
         optimizer.step()
         self._trained.add(loss, self._loss.logits(result.output), y)
@@ -158,6 +160,17 @@ class Trainee(LightningModule):
             logger.log_metrics(row, step=len(self.history))
         self.trainer.should_stop = self.finished
         _log.info("epoch %d/%d: loss %.4f, validation accuracy %.2f %%", *self._line(row))
+
+    def _report_unreached(self) -> None:
+        """Warn of weights that the first batch gave no gradient at all."""
+        for name, parameter in self.net.named_parameters():
+            if parameter.ndim > 1 and parameter.requires_grad and (parameter.grad is None or not parameter.grad.any()):
+                _log.warning(
+                    "no gradient reaches %s under %s: the layer after it is silent, or the rule cuts every path to it "
+                    "(SLTT and a cell whose input takes a step to reach the threshold: method='exponential')",
+                    name,
+                    self._rule,
+                )
 
     def _line(self, row: Mapping[str, float]) -> tuple[float, ...]:
         return row["epoch"], self.recipe.epochs, row["loss"], 100 * row["validation_accuracy"]

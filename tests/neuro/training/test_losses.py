@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from neuro.errors import InputError
+from neuro.training.losses import LOSSES, Loss, choose_loss, max_membrane, mean_membrane, spike_count
+
+Y = torch.tensor([2, 0])
+
+
+def output() -> torch.Tensor:
+    """``[T=3, B=2, C=3]``: counts (1, 0, 3) and (2, 1, 0)."""
+    out = torch.zeros(3, 2, 3, dtype=torch.float64)
+    out[0, 0, 0] = out[:, 0, 2] = 1
+    out[1:, 1, 0] = out[2, 1, 1] = 1
+    return out
+
+
+def entropy(logits: list[float], target: int) -> float:
+    return math.log(sum(math.exp(v) for v in logits)) - logits[target]
+
+
+def test_spike_count() -> None:
+    expected = (entropy([1, 0, 3], 2) + entropy([2, 1, 0], 0)) / 2
+    assert float(spike_count(output(), Y)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_mean_membrane() -> None:
+    expected = (entropy([1 / 3, 0, 1], 2) + entropy([2 / 3, 1 / 3, 0], 0)) / 2
+    assert float(mean_membrane(output(), Y)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_max_membrane() -> None:
+    out = output() * torch.tensor([0.5, 2.0, 4.0], dtype=torch.float64)[:, None, None]
+    expected = (entropy([0.5, 0, 4], 2) + entropy([4, 4, 0], 0)) / 2
+    assert float(max_membrane(out, Y)) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=lambda loss: loss.name)
+def test_each_loss_has_the_gradient_of_finite_differences(loss: Loss) -> None:
+    out = torch.randn(5, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=False)
+    y = torch.tensor([3, 0, 1])
+    assert torch.autograd.gradcheck(lambda o: loss(o, y), out.requires_grad_())
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=lambda loss: loss.name)
+def test_the_logits_are_what_the_loss_reads(loss: Loss) -> None:
+    out = output()
+    assert float(torch.nn.functional.cross_entropy(loss.logits(out), Y)) == float(loss(out, Y))
+
+
+def test_the_largest_logit_of_counts_is_the_most_active_class() -> None:
+    assert spike_count.logits(output()).argmax(1).tolist() == [2, 0]
+
+
+@pytest.mark.parametrize(
+    ("out", "y", "said"),
+    [
+        (torch.zeros(2, 3), torch.zeros(2, dtype=torch.int64), r"\[2, 3\]"),
+        (torch.zeros(0, 2, 3), torch.zeros(2, dtype=torch.int64), "non-empty"),
+        (torch.zeros(4, 2, 3), torch.zeros(3, dtype=torch.int64), r"\[3\]; it must be torch.int64 of shape \[2\]"),
+        (torch.zeros(4, 2, 3), torch.zeros(2), "torch.float32"),
+        (torch.zeros(4, 2, 3), torch.zeros(2, 1, dtype=torch.int64), r"\[2, 1\]"),
+        (torch.zeros(4, 2, 3), torch.tensor([0, 3]), "class 3, but the output has classes 0 to 2"),
+        (torch.zeros(4, 2, 3), torch.tensor([-1, 3]), "class -1"),
+    ],
+)
+def test_misfits_are_named(out: torch.Tensor, y: torch.Tensor, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        spike_count(out, y)
+
+
+def test_logits_need_three_dimensions() -> None:
+    with pytest.raises(InputError, match=r"\[2, 3\]"):
+        spike_count.logits(torch.zeros(2, 3))
+
+
+def test_an_unknown_loss_suggests_the_nearest() -> None:
+    with pytest.raises(InputError, match="did you mean 'spike_count'"):
+        choose_loss("spikecount")
+    assert choose_loss("mean_membrane") is mean_membrane
+    assert choose_loss(max_membrane) is max_membrane

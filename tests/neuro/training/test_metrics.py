@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional
+
+import neuro
+from neuro.errors import InputError
+from neuro.training.metrics import accuracy, confusion_matrix, fan_out
+
+
+def test_accuracy_and_confusion() -> None:
+    y = torch.tensor([0, 0, 1, 3, 3, 3])
+    predicted = torch.tensor([0, 1, 1, 3, 0, 3])
+    assert accuracy(predicted, y) == 4 / 6
+    expected = [[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0], [1, 0, 0, 2]]
+    counts = confusion_matrix(predicted, y, 4)
+    assert counts.tolist() == expected
+    assert counts.dtype == torch.int64
+
+
+@pytest.mark.parametrize("shapes", [((3,), (4,)), ((0,), (0,)), ((2, 2), (2, 2))])
+def test_pairs_that_do_not_fit(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    predicted, y = (torch.zeros(shape, dtype=torch.int64) for shape in shapes)
+    for measure in (accuracy, lambda p, t: confusion_matrix(p, t, 2)):
+        with pytest.raises(InputError, match="shape"):
+            measure(predicted, y)
+
+
+@pytest.mark.parametrize("bad", [-1, 3])
+def test_classes_out_of_range(bad: int) -> None:
+    with pytest.raises(InputError, match="classes=3"):
+        confusion_matrix(torch.tensor([0, bad]), torch.tensor([0, 1]), 3)
+
+
+def test_fan_out_of_a_dense_layer() -> None:
+    fans = fan_out(neuro.Linear(5, 3), (5,))
+    assert fans is not None
+    assert fans.tolist() == [3] * 5
+
+
+def test_layers_without_weights_have_none() -> None:
+    assert fan_out(neuro.SumPool2d(2), (1, 4, 4)) is None
+    assert fan_out(neuro.Flatten(), (1, 4, 4)) is None
+
+
+@pytest.mark.parametrize("kernel", [1, 3, (2, 5)])
+@pytest.mark.parametrize("stride", [1, 2, (3, 1)])
+@pytest.mark.parametrize("padding", [0, 1, (0, 2)])
+def test_fan_out_of_a_convolution_counts_the_ones_of_its_matrix(
+    kernel: int | tuple[int, int], stride: int | tuple[int, int], padding: int | tuple[int, int]
+) -> None:
+    layer = neuro.Conv2d(2, 5, kernel, stride=stride, padding=padding, bias=False)
+    x = torch.zeros(1, 2, 7, 9, requires_grad=True)
+    ones = torch.ones_like(layer.weight)
+    functional.conv2d(x, ones, stride=layer.stride, padding=layer.padding).sum().backward()
+    fans = fan_out(layer, (2, 7, 9))
+    assert x.grad is not None
+    assert fans is not None
+    assert torch.equal(fans, x.grad[0].to(torch.int64))

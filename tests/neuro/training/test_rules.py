@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+from torch import Tensor
+
+import neuro
+from neuro.errors import InputError
+from neuro.kernels import Route
+from neuro.training.losses import LOSSES, Loss, max_membrane, mean_membrane, spike_count
+from neuro.training.rules import BPTT, RULES, SLTT, Rule, RuleResult, choose_rule
+
+T, B = 37, 5
+LAST = Loss("last", lambda output: output[-1])
+
+
+def network(kind: str = "LIF", *, dt: float = 1e-3, tau: float = 4e-3) -> neuro.Sequential:
+    torch.manual_seed(3)
+    cell = {
+        "LIF": lambda n: neuro.LIF(n, tau=tau, dt=dt),
+        "fixed": lambda n: neuro.LIF(n, tau=torch.tensor(tau, dtype=torch.float64), dt=dt, learn=()),
+        "subtract": lambda n: neuro.LIF(n, tau=tau, dt=dt, reset="subtract", v_leak=0.1, method="exponential"),
+        "CuBaLIF": lambda n: neuro.CuBaLIF(n, tau_mem=tau, tau_syn=2e-3, dt=dt, method="exponential"),
+        "LI": lambda n: neuro.LI(n, tau=tau, dt=dt),
+    }
+    hidden = "LIF" if kind == "LI" else kind
+    net = neuro.Sequential(neuro.Linear(9, 8), cell[hidden](8), neuro.Linear(8, 4), cell[kind](4)).double()
+    return neuro.calibrate(net, batch()[0])
+
+
+def batch(steps: int = T) -> tuple[Tensor, Tensor]:
+    draw = torch.Generator().manual_seed(5)
+    x = (torch.rand(steps, B, 9, generator=draw) < 0.3).double()
+    return x, torch.randint(4, (B,), generator=draw)
+
+
+def gradients(net: neuro.Sequential, backward: Callable[[], object]) -> dict[str, Tensor]:
+    net.zero_grad()
+    backward()
+    return {name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
+
+
+def one_shot(net: neuro.Sequential, x: Tensor, y: Tensor, loss: Loss, route: Route) -> dict[str, Tensor]:
+    return gradients(net, lambda: loss(net(x, route=route)[0], y).backward())
+
+
+def by_rule(rule: Rule, net: neuro.Sequential, x: Tensor, y: Tensor, loss: Loss) -> dict[str, Tensor]:
+    return gradients(net, lambda: rule.backward(net, x, y, loss))
+
+
+def assert_same(ours: dict[str, Tensor], theirs: dict[str, Tensor], rel: float) -> None:
+    assert ours.keys() == theirs.keys()
+    assert max(float(value.abs().max()) for value in theirs.values()) > 0, "a zero gradient proves nothing"
+    for name, value in ours.items():
+        assert (value - theirs[name]).abs().max() <= rel * theirs[name].abs().max(), name
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=lambda loss: loss.name)
+@pytest.mark.parametrize("kind", ["LIF", "LI"])
+def test_bptt_is_autograd(kind: str, loss: Loss) -> None:
+    net, (x, y) = network(kind), batch()
+    assert_same(by_rule(BPTT(), net, x, y, loss), one_shot(net, x, y, loss, Route()), 0.0)
+
+
+@pytest.mark.parametrize("chunk", [1, 5, 36, 37, 100])
+@pytest.mark.parametrize("kind", ["LIF", "subtract", "CuBaLIF", "LI"])
+def test_sltt_is_the_cut_graph_for_any_chunk(kind: str, chunk: int) -> None:
+    net, (x, y) = network(kind), batch()
+    expected = one_shot(net, x, y, spike_count, Route(cut_time=True))
+    assert_same(by_rule(SLTT(chunk), net, x, y, spike_count), expected, 1e-10)
+
+
+@pytest.mark.parametrize("loss", [mean_membrane, max_membrane, LAST], ids=lambda loss: loss.name)
+@pytest.mark.parametrize("kind", ["LIF", "LI"])
+def test_sltt_is_the_cut_graph_for_any_loss(kind: str, loss: Loss) -> None:
+    net, (x, y) = network(kind), batch()
+    expected = one_shot(net, x, y, loss, Route(cut_time=True))
+    assert_same(by_rule(SLTT(10), net, x, y, loss), expected, 1e-10)
+
+
+def test_sltt_is_not_bptt_where_the_membrane_remembers() -> None:
+    net, (x, y) = network(), batch()
+    ours, theirs = (by_rule(rule, net, x, y, spike_count)["0.weight"] for rule in (SLTT(), BPTT()))
+    assert (ours - theirs).norm() > 0.1 * theirs.norm()
+
+
+@pytest.mark.parametrize("chunk", [4, 64])
+def test_sltt_is_bptt_where_the_membrane_forgets(chunk: int) -> None:
+    net, (x, y) = network("fixed", dt=4e-3, tau=4e-3), batch()  # Euler with dt = tau: nothing is left of v[t-1]
+    bptt, sltt = (by_rule(rule, net, x, y, spike_count) for rule in (BPTT(), SLTT(chunk)))
+    assert_same(sltt, bptt, 1e-12)
+
+
+@pytest.mark.parametrize("chunk", [10, 37])
+def test_sltt_is_blind_to_earlier_inputs_of_a_last_step_loss(chunk: int) -> None:
+    net, (x, y) = network(), batch()
+    x.requires_grad_()
+    SLTT(chunk).backward(net, x, y, LAST)
+    assert x.grad is not None
+    assert torch.count_nonzero(x.grad[:-1]) == 0
+    assert torch.count_nonzero(x.grad[-1]) > 0
+    x.grad = None
+    BPTT().backward(net, x, y, LAST)
+    assert torch.count_nonzero(x.grad[:-1]) > 0
+
+
+@pytest.mark.parametrize("rule", [BPTT(), SLTT(7)], ids=["bptt", "sltt"])
+def test_what_a_rule_returns(rule: Rule) -> None:
+    net, (x, y) = network(), batch()
+    result = rule.backward(net, x, y, spike_count)
+    assert isinstance(result, RuleResult)
+    with torch.no_grad():
+        output, _ = net(x)
+    assert torch.equal(result.output, output)
+    assert float(result.loss) == float(spike_count(output, y))
+    assert not result.output.requires_grad
+    assert not result.loss.requires_grad
+
+
+@pytest.mark.parametrize("rule", [BPTT(), SLTT(7)], ids=["bptt", "sltt"])
+def test_gradients_add_up(rule: Rule) -> None:
+    net, (x, y) = network(), batch()
+    once = by_rule(rule, net, x, y, spike_count)
+    rule.backward(net, x, y, spike_count)
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is not None
+        assert torch.allclose(parameter.grad, 2 * once[name], rtol=1e-12)
+
+
+def test_both_runs_of_sltt_draw_the_same_numbers() -> None:
+    net, (x, y) = network(), batch()
+    net = neuro.Sequential(net.layers["0"], net.layers["1"], torch.nn.Dropout(0.5), net.layers["2"], net.layers["3"])
+    torch.manual_seed(1)
+    output, _ = net(x[:10])  # a chunk of the first run draws what this draws
+    torch.manual_seed(1)
+    ours = gradients(net, lambda: SLTT(10).backward(net, x[:20], y, spike_count))
+    torch.manual_seed(1)
+    chunks = [net(x[:10], route=Route(cut_time=True))]
+    chunks.append(net(x[10:20], chunks[0][1], route=Route(cut_time=True)))
+    theirs = gradients(net, lambda: spike_count(torch.cat([z for z, _ in chunks]), y).backward())
+    assert torch.equal(output, chunks[0][0])
+    assert_same(ours, theirs, 1e-10)
+
+
+class _Saved:
+    """A tensor kept for backward, that says when it is let go."""
+
+    def __init__(self, tensor: Tensor, meter: Meter) -> None:
+        self.tensor, self._meter, self._bytes = tensor, meter, tensor.numel() * tensor.element_size()
+        meter.live += self._bytes
+        meter.peak = max(meter.peak, meter.live)
+
+    def __del__(self) -> None:
+        self._meter.live -= self._bytes
+
+
+class Meter:
+    """Bytes saved for backward, now and at most."""
+
+    live = peak = 0
+
+    @contextmanager
+    def measure(self) -> Iterator[None]:
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: _Saved(t, self), lambda saved: saved.tensor):
+            yield
+
+
+def peak(rule: Rule, steps: int) -> int:
+    net, meter, (x, y) = network(), Meter(), batch(steps)
+    with meter.measure():
+        rule.backward(net, x, y, spike_count)
+    return meter.peak
+
+
+def test_memory_for_backward_is_flat_in_sltt_and_grows_with_time_in_bptt() -> None:
+    flat = [peak(SLTT(8), steps) for steps in (16, 64, 256)]
+    grown = [peak(BPTT(), steps) for steps in (16, 64, 256)]
+    assert max(flat) < 1.1 * min(flat)
+    assert grown[2] - grown[1] == pytest.approx(4 * (grown[1] - grown[0]), rel=0.01)
+    assert grown[2] > 10 * flat[2]
+
+
+def test_a_non_finite_loss_is_returned_for_the_trainer_to_judge() -> None:
+    net, (x, y) = network("LI"), batch()
+    with torch.no_grad():
+        net.get_parameter("2.bias").fill_(float("nan"))
+    result = SLTT(10).backward(net, x, y, mean_membrane)
+    assert not torch.isfinite(result.loss)
+
+
+@pytest.mark.parametrize("chunk", [0, -3, 2.5, "8"])
+def test_the_chunk_is_a_positive_number_of_steps(chunk: int) -> None:
+    with pytest.raises(InputError, match=r"chunk=.* at least 1"):
+        SLTT(chunk)
+
+
+def test_rules_by_name() -> None:
+    assert choose_rule("bptt") == BPTT()
+    assert choose_rule(SLTT(3)) == SLTT(3)
+    assert {RULES[name]().__class__ for name in RULES} == {BPTT, SLTT}
+    with pytest.raises(InputError, match="did you mean 'bptt'"):
+        choose_rule("bppt")
