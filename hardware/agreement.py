@@ -31,7 +31,7 @@ class Row:
     """One layer of one reading of the file, against ours.
 
     Attributes:
-        reader: who read the file.
+        reader: who read the file, and what had to be said otherwise for it.
         layer: name of the layer.
         quantity: what its output is: ``"spikes"`` or ``"membrane"``.
         here: spikes of ours over all samples; None for a membrane.
@@ -82,18 +82,23 @@ class Agreement:
         return {"path": str(self.path), "steps": self.steps, "dt": self.dt, "exact": self.exact, "rows": rows}
 
     def __str__(self) -> str:
-        head = ("reader", "layer", "output", "here", "there", "different", "equal", "samples equal", "reason")
+        head = ("layer", "output", "here", "there", "different", "equal", "samples equal", "reason")
         table = [head, *(_cells(row) for row in self.rows)]
-        widths = [max(len(line[k]) for line in table) for k in range(len(head) - 1)]
-        lines = [[*(c.ljust(w) for c, w in zip(line, [*widths, 0], strict=True))] for line in table]
-        return "\n".join("  ".join(line).rstrip() for line in lines)
+        widths = [*(max(len(line[k]) for line in table) for k in range(len(head) - 1)), 0]
+        lines = ["  " + "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in table]
+        said = [lines[0]]
+        for k, row in enumerate(self.rows):
+            if k == 0 or row.reader != self.rows[k - 1].reader:
+                said.append(row.reader)
+            said.append(lines[k + 1])
+        return "\n".join(said)
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     counts = ("-" if n is None else str(n) for n in (row.here, row.there, row.different))
     equal = "-" if row.equal is None else f"{100 * row.equal:.4f} %" if row.equal < 1 else "100 %"
     samples = "-" if row.samples_equal is None else f"{row.samples_equal} of {row.samples}"
-    return (row.reader, row.layer, row.quantity, *counts, equal, samples, row.reason)
+    return (row.layer, row.quantity, *counts, equal, samples, row.reason)
 
 
 def compare(
@@ -214,20 +219,17 @@ def _count(net: Sequential, run: Run, x: Tensor, batch: int) -> tuple[dict[str, 
 
 
 def _judged(net: Sequential, path: Path, x: Tensor, batch: int, judge: Judge) -> Iterator[Row]:
-    if judge.version is None:
-        reason = f"not installed: {judge.install}"
-        yield from (_refused(judge.package, net, name, x.shape[1], reason) for name in net.cells)
+    label = judge.package if judge.version is None else f"{judge.package} {judge.version}"
+    try:
+        if judge.version is None:
+            raise JudgeError(f"not installed: {judge.install}")
+        as_is, prepared = (Reading(judge, path, dt=net.dt, prepared=p) for p in (False, True))
+    except JudgeError as error:
+        yield from (_refused(label, net, name, x.shape[1], str(error)) for name in net.cells)
         return
-    label = f"{judge.package} {judge.version}"
-    yield from _reading(net, label, Reading(judge, path, dt=net.dt), x, batch)
-    dt, scale = net.dt, 1.0
-    if judge.own_dt is not None and judge.own_dt != net.dt:
-        dt, scale = judge.own_dt, judge.own_dt / net.dt
-        label += f", dt and tau times {scale:g}"
-        yield from _reading(net, label, Reading(judge, path, dt=dt, scale=scale), x, batch)
-    folded = Reading(judge, path, dt=dt, scale=scale, fold=True)
-    if folded.folded:
-        yield from _reading(net, f"{label}, r in the weights", folded, x, batch)
+    yield from _reading(net, label, as_is, x, batch)
+    if prepared.changes:
+        yield from _reading(net, f"{label}, prepared: {', '.join(prepared.changes)}", prepared, x, batch)
 
 
 def _reading(net: Sequential, label: str, reading: Reading, x: Tensor, batch: int) -> Iterator[Row]:

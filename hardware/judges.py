@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from neuro.hardware.nir_chain import chain
+from neuro.hardware.preparation import fold, keep_batch, scale_time
 
 __all__ = ["JUDGES", "Judge", "JudgeError", "Reading"]
 
@@ -127,23 +128,42 @@ class Reading:
     Args:
         judge: the library.
         path: the file.
+        dt: time step of the network in seconds.
+        prepared: whether what the judge cannot run as it stands is said otherwise first (see
+            :mod:`neuro.hardware.preparation`).
+
+    Attributes:
         dt: time step in seconds that the judge is asked to take.
-        scale: factor on every time constant. The equations depend on ``dt / tau`` alone, so
-            that with ``scale = own_dt / dt`` a judge of another time step runs the same network.
-        fold: whether ``r`` of a LIF or IF is made one that the judge can run, and the dense
-            weights before it take the rest, which is the same network up to rounding.
+        changes: what the preparation changed, in words.
+
+    Raises:
+        JudgeError: the nir library, which all judges read files with, refuses this one.
     """
 
-    def __init__(self, judge: Judge, path: str | Path, *, dt: float, scale: float = 1.0, fold: bool = False) -> None:
+    def __init__(self, judge: Judge, path: str | Path, *, dt: float, prepared: bool = False) -> None:
         self.judge = judge
         self.dt = dt
-        self.folded = False
-        graph = nir.read(path, type_check=False)
-        self.names = [n for n in chain(list(graph.nodes), graph.edges) if _is_layer(graph.nodes[n])]
-        self._nodes = {n: _scaled(graph.nodes[n], scale) for n in self.names}
-        if fold:
-            self._fold()
+        graph = _graph_of(path)
         self._input = next(n for n in graph.nodes.values() if isinstance(n, nir.Input))
+        order = chain(list(graph.nodes), graph.edges)
+        self._nodes = {n: graph.nodes[n] for n in order if not isinstance(graph.nodes[n], nir.Input | nir.Output)}
+        self._names = list(self._nodes)
+        self.changes = self._prepare() if prepared else ()
+
+    def _prepare(self) -> tuple[str, ...]:
+        changes = []
+        if any(isinstance(node, nir.Flatten) for node in self._nodes.values()):
+            self._nodes = keep_batch(self._nodes)
+            changes.append("Flatten counts the axis of the batch")
+        if self.judge.own_dt is not None and self.judge.own_dt != self.dt:
+            factor = self.judge.own_dt / self.dt
+            self._nodes, self.dt = scale_time(self._nodes, factor), self.judge.own_dt
+            changes.append(f"dt and tau times {factor:g}")
+        folded = fold(self._nodes, lambda node: self.judge.expressible_r(node, self.dt))
+        if any(folded[name] is not node for name, node in self._nodes.items()):
+            self._nodes = folded
+            changes.append("r in the weights")
+        return tuple(changes)
 
     def run(self, x: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         """Output of each of ``layers`` over the sequence ``x [T, B, ...]``: ``[T, B, *size]``.
@@ -153,27 +173,14 @@ class Reading:
         Raises:
             JudgeError: the library refuses a node, leaves a layer out or fails while it runs.
         """
-        used = self.names[: self.names.index(layers[-1]) + 1]
+        used = self._names[: self._names.index(layers[-1]) + 1]
         with _quiet(), torch.no_grad():
             try:
                 return self._run(self.judge.load(self._graph(used), self.dt), x, layers)
             except JudgeError:
                 raise
             except Exception as error:  # whatever another library raises is its answer
-                text = " ".join(str(error).split()) or "no message"
-                raise JudgeError(f"{type(error).__name__}: {text}") from error
-
-    def _fold(self) -> None:
-        for before, name in itertools.pairwise(self.names):
-            dense, cell = self._nodes[before], self._nodes[name]
-            if not isinstance(dense, nir.Affine | nir.Linear) or not isinstance(cell, nir.LIF | nir.IF):
-                continue
-            r = self.judge.expressible_r(cell, self.dt)
-            rest = np.asarray(cell.r, np.float64) / r
-            if np.any(rest != 1):
-                self._nodes[before] = _rows_times(dense, rest)
-                self._nodes[name] = dataclasses.replace(cell, r=r)
-                self.folded = True
+                raise JudgeError(_in_its_words(error)) from error
 
     def _graph(self, names: Sequence[str]) -> nir.NIRGraph:
         """The first nodes as a graph, under names that every library can use for modules."""
@@ -183,7 +190,7 @@ class Reading:
         return nir.NIRGraph(dict(zip(order, nodes, strict=True)), edges, type_check=False)
 
     def _alias(self, name: str) -> str:
-        return f"layer{self.names.index(name)}"
+        return f"layer{self._names.index(name)}"
 
     def _run(self, module: nn.Module, x: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         modules = dict(module.named_modules())
@@ -199,6 +206,17 @@ class Reading:
         return {name: torch.stack(steps) for name, steps in seen.items()}
 
 
+def _graph_of(path: str | Path) -> nir.NIRGraph:
+    try:
+        return nir.read(path, type_check=False)
+    except Exception as error:  # assertions, type errors, key errors: the library has no error of its own
+        raise JudgeError(f"nir {nir.version}, {_in_its_words(error)}") from error
+
+
+def _in_its_words(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
+
+
 def _recorder(into: list[Tensor]) -> Callable[[nn.Module, tuple[object, ...], object], None]:
     def hook(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
         z = output[0] if isinstance(output, tuple) else output
@@ -207,20 +225,3 @@ def _recorder(into: list[Tensor]) -> Callable[[nn.Module, tuple[object, ...], ob
         into.append(z.detach().clone())
 
     return hook
-
-
-def _is_layer(node: nir.NIRNode) -> bool:
-    return not isinstance(node, nir.Input | nir.Output)
-
-
-def _rows_times(dense: nir.NIRNode, factors: np.ndarray) -> nir.NIRNode:
-    weight = dense.weight * factors[:, None]
-    bias = {"bias": dense.bias * factors} if isinstance(dense, nir.Affine) else {}
-    return dataclasses.replace(dense, weight=weight, **bias)
-
-
-def _scaled(node: nir.NIRNode, scale: float) -> nir.NIRNode:
-    taus = [name for name in ("tau", "tau_mem", "tau_syn") if hasattr(node, name)]
-    if scale == 1.0 or not taus:
-        return node
-    return dataclasses.replace(node, **{name: np.float64(scale) * getattr(node, name) for name in taus})

@@ -75,7 +75,10 @@ def _assumption(net: Sequential, theirs: Mapping[str, Tensor], x: Tensor, own_dt
             twin, state, told = assume(net, texts, batch, own_dt)
             found = _differences(twin, theirs, x, state).values()
             if all(d is None or d.gap <= ROUNDING for d in found):
-                return f"{'; '.join(told)} (our network changed so gives these spikes)"
+                silent = not any(bool(z.any()) for z in theirs.values())
+                return (
+                    f"{'; '.join(told)} (our network changed so {'is as silent' if silent else 'gives these spikes'})"
+                )
     return None
 
 

@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -79,9 +81,10 @@ def test_the_result_is_json_and_a_table(spiking: Maker, poisson: Poisson, path: 
     assert loaded["exact"] is True
     assert loaded["rows"][0]["layer"] == "1"
     lines = str(result).splitlines()
-    assert len(lines) == 3
-    assert lines[0].split()[:3] == ["reader", "layer", "output"]
-    assert "3 of 3" in lines[1]
+    assert len(lines) == 4
+    assert lines[0].split()[:3] == ["layer", "output", "here"]
+    assert lines[1] == "neuro, read back"
+    assert "3 of 3" in lines[2]
 
 
 def test_a_judge_that_is_not_installed_says_how(
@@ -95,6 +98,23 @@ def test_a_judge_that_is_not_installed_says_how(
     assert [row.reason for row in result.rows[2:]] == ["not installed: pip install it"] * 2
     assert [row.equal for row in result.rows[2:]] == [None, None]
     assert "not installed" in str(result)
+
+
+@pytest.mark.parametrize("name", [*JUDGES])
+def test_a_file_that_only_we_can_read_is_a_row(
+    name: str, spiking: Maker, poisson: Poisson, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Judge, "version", "0")
+    net = spiking(r=2.0)
+    export(net, path)
+    with h5py.File(path, "r+") as file:
+        del file["node/nodes/1/r"]
+        file["node/nodes/1/r"] = np.float32(2.0)
+    result = compare(net, path, poisson(5, 2, 12), judges=(name,))
+    assert result.exact
+    assert {row.reason.partition(", ")[2] for row in result.rows[2:]} == {
+        "AssertionError: All parameters must have the same shape"
+    }
 
 
 def test_what_cannot_be_compared(spiking: Maker, poisson: Poisson, path: Path) -> None:

@@ -62,7 +62,7 @@ def test_a_judge_of_another_time_step_is_shown_as_it_is_and_scaled(
     if JUDGES[name].own_dt is None:
         assert readers == ["neuro, read back", label]
         return
-    assert readers == ["neuro, read back", label, f"{label}, dt and tau times 0.1"]
+    assert readers == ["neuro, read back", label, f"{label}, prepared: dt and tau times 0.1"]
     as_is = [row for row in result.rows if row.reader == label]
     assert as_is[0].reason.startswith("dt taken as 0.0001 s, here 0.001 s")
     assert as_is[0].samples_equal == 0
@@ -81,6 +81,28 @@ def test_a_gain_of_its_own_per_neuron_goes_into_the_weights(
     as_is = next(row for row in result.rows if row.reader == f"{name} {JUDGES[name].version}")
     expected = {"norse": "r taken as 1, here 2.5", "snntorch": "input gain r/tau taken as its smallest value"}
     assert expected[name] in as_is.reason
+
+
+def test_flatten_is_refused_as_it_is_and_runs_when_it_counts_the_batch(name: str, poisson: Poisson, path: Path) -> None:
+    torch.manual_seed(0)
+    net = neuro.Sequential(
+        neuro.Conv2d(2, 3, 3, padding=1), neuro.LIF((3, 6, 6)), neuro.SumPool2d(2), neuro.Flatten(),
+        neuro.Linear(27, 5), neuro.LIF(5),
+    )  # fmt: skip
+    with torch.no_grad():
+        net.get_parameter("0.weight").mul_(60)
+        net.get_parameter("4.weight").mul_(40)
+    result = run(net, path, poisson(40, 6, 2, 6, 6), name)
+    rows = best(result)
+    assert "Flatten counts the axis of the batch" in rows[0].reader
+    assert [row.layer for row in rows] == ["1", "5"]
+    for row in rows:
+        assert row.here is not None
+        assert row.here > 50
+        assert row.equal == 1.0 or row.reason.startswith(("rounding", "follows"))
+    as_is = [row for row in result.rows if row.reader == f"{name} {JUDGES[name].version}"]
+    assert as_is[1].equal is None
+    assert as_is[1].reason.startswith("refused: RuntimeError: mat1 and mat2 shapes")
 
 
 def test_a_reset_elsewhere_is_ignored_and_said(name: str, spiking: Maker, poisson: Poisson, path: Path) -> None:
@@ -109,9 +131,7 @@ def test_all_layers_can_be_refused(name: str, path: Path, poisson: Poisson) -> N
 def test_states_do_not_leak_from_part_to_part(name: str, spiking: Maker, poisson: Poisson, path: Path) -> None:
     net, x = spiking(), poisson(30, 6, 12)
     export(net, path)
-    reading = Reading(
-        JUDGES[name], path, dt=JUDGES[name].own_dt or net.dt, scale=(JUDGES[name].own_dt or net.dt) / net.dt
-    )
+    reading = Reading(JUDGES[name], path, dt=net.dt, prepared=True)
     whole = reading.run(x, ["1", "3"])
     assert all(torch.equal(reading.run(x, ["1", "3"])[k], whole[k]) for k in whole)
     parts = [reading.run(x[:, k : k + 3], ["1"])["1"] for k in (0, 3)]

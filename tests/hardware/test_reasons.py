@@ -57,6 +57,12 @@ def test_another_time_step_is_only_thought_of_where_the_library_has_one(spiking:
     assert explain(net, theirs, x)["1"].startswith("unexplained")
 
 
+def test_a_silent_library_is_said_to_be_silent(spiking: Maker, poisson: Poisson) -> None:
+    net, x = spiking(), poisson(30, 4, 12)
+    theirs = {name: torch.zeros_like(z) for name, z in spikes(net, x).items()}
+    assert explain(net, theirs, x, own_dt=1e-6)["1"].endswith("(our network changed so is as silent)")
+
+
 def test_rounding_is_told_from_the_distance_to_the_threshold(spiking: Maker, poisson: Poisson) -> None:
     net, x = spiking(), poisson(30, 3, 12)
     v = neuro.record(net, x)["1"]["v"]
