@@ -48,7 +48,7 @@ _FRONT = re.compile(KIND + rb"(?P<version>\d{1,9})\nbytes (?P<bytes>\d{1,18})\ns
 
 CURE = "delete the file and make it again"
 COLUMNS = ("t", "x", "y", "p")
-CHUNK = 1 << 15
+CHUNK = 1 << 13
 """Events per chunk: small enough that one sample is cheap to read, large enough to compress."""
 
 
@@ -191,7 +191,7 @@ def _blocks(
         check_events(events, sensor_size)
         waiting.append(events)
         offsets.append(offsets[-1] + len(events))
-        if offsets[-1] - written >= 8 * CHUNK:
+        if offsets[-1] - written >= 32 * CHUNK:
             yield np.concatenate(waiting)
             waiting, written = [], offsets[-1]
     if waiting:
