@@ -18,10 +18,12 @@ __all__ = ["CELLS", "IF", "LI", "LIF", "CuBaLIF"]
 _TAU = Parameter(20e-3, "s", positive=True, doc="membrane time constant")
 _R = Parameter(1.0, "ohm", doc="membrane resistance")
 _V_LEAK = Parameter(0.0, "V", doc="resting membrane potential")
-_FIRING = {
-    "v_threshold": Parameter(1.0, "V", doc="firing threshold"),
-    "v_reset": Parameter(0.0, "V", doc="membrane potential after a spike"),
-}
+_FIRING: Mapping[str, Parameter] = MappingProxyType(
+    {
+        "v_threshold": Parameter(1.0, "V", doc="firing threshold"),
+        "v_reset": Parameter(0.0, "V", doc="membrane potential after a spike"),
+    }
+)
 _SPIKE = """
     spike when v > v_threshold
     reset value: v = v_reset
