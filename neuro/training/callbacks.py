@@ -8,7 +8,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, Checkpoint
 from tqdm import tqdm
 
-import neuro
+from neuro.network import save
 from neuro.training.folder import RunFolder, write_history
 from neuro.training.module import Trainee
 
@@ -30,7 +30,7 @@ class EpochFiles(Checkpoint):
         trainee: Trainee = pl_module
         assert trainee.best is not None
         if trainee.best.epoch == len(trainee.history):
-            neuro.save(trainee.net, self._folder.weights)
+            save(trainee.net, self._folder.weights)
         if self._csv:
             write_history(self._folder.metrics, trainee.history)
         trainer.save_checkpoint(self._folder.checkpoint)

@@ -35,7 +35,8 @@ class EvaluationResult:
         loss_name: which loss; its readout made the predictions.
         classes: name of each class.
         confusion: ``[classes, classes]`` int64 counts, row = true class, column = predicted.
-        predicted: ``[samples]`` int64, in the order of the split.
+        logits: ``[samples, classes]`` readout of the output, in the order of the split.
+        predicted: ``[samples]`` int64, the class of the largest logit.
         labels: ``[samples]`` int64.
         cells: spikes and rates of each layer of neurons.
         synapses: events and operations of each layer of synapses.
@@ -49,6 +50,7 @@ class EvaluationResult:
     loss_name: str
     classes: tuple[str, ...]
     confusion: Tensor = field(repr=False)
+    logits: Tensor = field(repr=False)
     predicted: Tensor = field(repr=False)
     labels: Tensor = field(repr=False)
     cells: tuple[CellActivity, ...] = field(repr=False)
@@ -96,15 +98,16 @@ def evaluate(
     if split not in SPLITS:
         raise unknown_name("split", split, SPLITS)
     chosen, counter, like = choose_loss(loss), ActivityCounter(net), next(net.parameters())
-    total, predictions, labels = 0.0, [], []
+    total, scores, labels = 0.0, [], []
     with counter.watch():
         for x, y in batches(getattr(data, split), batch_size, like=like):
             output, _ = net(x.to(like))
             target = y.to(like.device)
             total += float(chosen(output, target)) * len(y)
-            predictions.append(chosen.logits(output).argmax(1).cpu())
+            scores.append(chosen.logits(output).cpu())
             labels.append(y.cpu())
-    predicted, truth = torch.cat(predictions), torch.cat(labels)
+    logits, truth = torch.cat(scores), torch.cat(labels)
+    predicted = logits.argmax(1)
     return EvaluationResult(
         data=data.name,
         split=split,
@@ -114,6 +117,7 @@ def evaluate(
         loss_name=chosen.name,
         classes=tuple(data.classes),
         confusion=confusion_matrix(predicted, truth, len(data.classes)),
+        logits=logits,
         predicted=predicted,
         labels=truth,
         cells=counter.cells(),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ def fluctuation(net: neuro.Sequential, x: Tensor) -> list[float]:
         if isinstance(cell, neuro.Cell):
             assert isinstance(synapses, neuro.Linear)
             current = synapses(x)
-            values = cell.parameters_si()
+            values: dict[str, Any] = cell.parameters_si()
             free = type(cell)(cell.size, dt=cell.dt, method=cell.method, reset="none", learn=(), **values)
             driven, idle = (free.trace(i)[2]["v"] for i in (current, synapses.bias.expand_as(current)))
             distance = (values["v_threshold"] - idle).mean()
@@ -32,7 +33,7 @@ def fluctuation(net: neuro.Sequential, x: Tensor) -> list[float]:
     return found
 
 
-def network(**options: object) -> neuro.Sequential:
+def network(**options: Any) -> neuro.Sequential:
     torch.manual_seed(0)
     return neuro.Sequential(
         neuro.Linear(30, 40), neuro.LIF(40, **options), neuro.Linear(40, 6), neuro.LIF(6, **options)
@@ -43,7 +44,7 @@ def network(**options: object) -> neuro.Sequential:
 @pytest.mark.parametrize(
     "options", [{}, {"tau": 5e-3, "reset": "subtract"}, {"method": "exponential", "v_leak": 0.2, "v_threshold": 0.7}]
 )
-def test_the_membrane_fluctuates_as_asked(options: dict[str, object], drive: float) -> None:
+def test_the_membrane_fluctuates_as_asked(options: dict[str, Any], drive: float) -> None:
     net, x = network(**options), input_spikes(60, 16, 30)
     assert neuro.calibrate(net, x, drive=drive) is net
     assert fluctuation(net, x) == pytest.approx([drive, drive], rel=1e-4)

@@ -29,6 +29,7 @@ def test_against_one_run_of_everything(task: tuple[neuro.Sequential, Any]) -> No
     predicted = output.sum(0).argmax(1)
     assert (result.data, result.split, result.samples, result.classes) == ("toy", "test", 41, ("a", "b", "c"))
     assert torch.equal(result.predicted, predicted)
+    assert torch.equal(result.logits, output.sum(0))
     assert torch.equal(result.labels, data.test.y)
     assert result.accuracy == int((predicted == data.test.y).sum()) / 41
     assert result.loss == pytest.approx(loss, rel=1e-6)

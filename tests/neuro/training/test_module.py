@@ -28,17 +28,14 @@ def test_one_epoch_is_the_bare_loop(toy: ModuleType) -> None:
     assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
 
 
-def test_when_a_run_is_finished(toy: ModuleType) -> None:
+@pytest.mark.parametrize(
+    ("done", "best", "finished"), [(0, None, False), (5, 2, True), (5, 3, False), (9, 8, True), (8, 6, False)]
+)
+def test_when_a_run_is_finished(toy: ModuleType, done: int, best: int | None, finished: bool) -> None:
     trainee = Trainee(toy.make_net(), toy.make_data(), Recipe(epochs=9, patience=3))
-    assert not trainee.finished
-    trainee.history = [{}] * 5
-    trainee.best = Best(2, (0.5, -1.0), {})
-    assert trainee.finished
-    trainee.best = Best(3, (0.5, -1.0), {})
-    assert not trainee.finished
-    trainee.history = [{}] * 9
-    trainee.best = Best(8, (0.5, -1.0), {})
-    assert trainee.finished
+    trainee.history = [{}] * done
+    trainee.best = None if best is None else Best(best, (0.5, -1.0), {})
+    assert trainee.finished == finished
 
 
 def test_patience_stops_and_the_best_epoch_wins(toy: ModuleType) -> None:
