@@ -28,7 +28,7 @@ def milliseconds(call: Callable[[], object]) -> float:
     call()
     end.record()
     torch.cuda.synchronize()
-    return start.elapsed_time(end)
+    return float(start.elapsed_time(end))
 
 
 def forward_backward(layer: Callable[[Tensor], Tensor], x: Tensor, cotangent: Tensor) -> Callable[[], None]:
@@ -47,7 +47,7 @@ def loop(x: Tensor) -> Tensor:
     out = []
     for current in x.unbind(0):
         v = v + 0.05 * (current - v)
-        z = Spike.apply(v - 1.0)
+        z = Spike.apply(v - 1.0)  # type: ignore[no-untyped-call]
         v = v * (1 - z.detach())
         out.append(z)
     return torch.stack(out)
@@ -64,7 +64,8 @@ class Spike(torch.autograd.Function):
     @staticmethod
     def backward(ctx: object, grad: Tensor) -> Tensor:
         (drive,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        return grad / (1 + (torch.pi * drive) ** 2)
+        scaled: Tensor = torch.pi * drive
+        return grad / (1 + scaled**2)
 
 
 def layers() -> dict[str, Callable[[Tensor], Tensor]]:
@@ -74,7 +75,11 @@ def layers() -> dict[str, Callable[[Tensor], Tensor]]:
         "neuro, tau learned": neuro.LIF(N).cuda(),
         "neuro CuBaLIF": neuro.CuBaLIF(N, learn=()).cuda(),
     }
-    made: dict[str, Callable[[Tensor], Tensor]] = {n: (lambda x, c=c: c(x)[0]) for n, c in cells.items()}
+
+    def ours(cell: neuro.Cell) -> Callable[[Tensor], Tensor]:
+        return lambda x: cell(x)[0]
+
+    made: dict[str, Callable[[Tensor], Tensor]] = {name: ours(cell) for name, cell in cells.items()}
     made["torch loop"] = loop
     made["torch loop, compiled"] = torch.compile(loop)
     try:
@@ -137,17 +142,15 @@ def main() -> None:
     size = x.numel() * 4
     median = {n: statistics.median(t) for n, t in times.items()}
     bandwidth = 2 * size / median["copy"] / 1e6
-    rows = [
-        {"name": n, "ms": m, "GB/s": 6 * size / m / 1e6, "of copy": 6 * size / m / 1e6 / bandwidth}
-        for n, m in median.items()
-    ]
+    rows = {
+        n: {"ms": m, "GB/s": 6 * size / m / 1e6, "of copy": 6 * size / m / 1e6 / bandwidth} for n, m in median.items()
+    }
     print(
         f"{torch.cuda.get_device_name()}, torch {torch.__version__}, T={T} B={B} N={N} float32, copy {bandwidth:.0f} GB/s"
     )
-    for row in rows:
-        print(
-            f"{row['name']:24s} {row['ms']:9.3f} ms   {row['ms'] / median['neuro']:7.2f} x ours   {row['of copy']:6.1%} of copy bandwidth"
-        )
+    for name, row in rows.items():
+        ratio = row["ms"] / median["neuro"]
+        print(f"{name:24s} {row['ms']:9.3f} ms {ratio:9.2f} x ours {row['of copy']:8.1%} of copy bandwidth")
     if options.output:
         found = {
             "device": torch.cuda.get_device_name(),

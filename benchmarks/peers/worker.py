@@ -72,7 +72,7 @@ def torch_layer(size: int) -> Any:
 
     def step(current: Any, v: Any) -> tuple[Any, Any]:
         v = current if v is None else v * (1 - 1 / TAU_STEPS) + current
-        z = Spike.apply(v - 1.0)
+        z: Any = Spike.apply(v - 1.0)  # type: ignore[no-untyped-call]
         return z, v * (1 - z.detach())
 
     return lambda x: loop(step, x)

@@ -16,7 +16,7 @@ from neuro.neurons import LI, LIF, CuBaLIF
 
 OWN = Equations(
     "Own",
-    "dv/dt = (x - v)*tanh(v) / tau\nspike when v > 1\nreset value: v = -0.1*v\noutput z*v",
+    "dv/dt = (x - v)*v*v / tau\nspike when v > 1\nreset value: v = -0.1*v\noutput z*v",
     {"tau": Parameter(0.02, "s", positive=True)},
 )
 KINDS = (LIF.equations, CuBaLIF.equations, LI.equations, OWN)

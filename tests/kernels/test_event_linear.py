@@ -85,7 +85,12 @@ def test_only_the_events_are_kept_for_backward() -> None:
     x = sparse(64, 1000, density=0.02).float()
     layer = neuro.Linear(1000, 64, mode="event")
     kept: list[torch.Tensor] = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
         layer(x.unsqueeze(0))
     size = sum(t.numel() * t.element_size() for t in kept if t.data_ptr() != layer.weight.data_ptr())
     assert size < 0.1 * x.numel() * x.element_size()

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from neuro.errors import InputError
-from neuro.kernels import host_shim
 from neuro.kernels.host_shim import HostModule
 
 SOURCE = """
@@ -30,6 +29,6 @@ def test_every_thread_runs_once() -> None:
 
 def test_no_compiler_is_said_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CXX", raising=False)
-    monkeypatch.setattr(host_shim.shutil, "which", lambda _: None)
+    monkeypatch.setattr("shutil.which", lambda _: None)
     with pytest.raises(InputError, match="install g"):
         HostModule(SOURCE + "// never seen before", "mark", ["float*", "long long", "float"])
