@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import sysconfig
 import tarfile
 import tomllib
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -89,10 +91,32 @@ def test_the_lock_names_a_torch_without_a_build_tag_and_nothing_of_cuda() -> Non
     assert [name for name in pins() if re.match(r"nvidia|cuda|triton|torchvision", name)] == []
 
 
-def test_the_lock_pins_every_direct_dependency() -> None:
+def declared(*extras: str) -> set[str]:
+    """Names of the distributions that the project needs, with those of the extras."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]
-    direct = [
-        re.split(r"[<>=!~ \[]", need)[0].lower() for need in project["dependencies"] + extras["dev"] + extras["docs"]
-    ]
-    assert [name for name in direct if name not in pins()] == []
+    needs = [*project["dependencies"], *(need for extra in extras for need in project["optional-dependencies"][extra])]
+    return {re.split(r"[<>=!~ \[]", need)[0].lower() for need in needs}
+
+
+def test_the_lock_pins_every_direct_dependency() -> None:
+    assert declared("dev", "docs") - set(pins()) == set()
+
+
+def imported() -> set[str]:
+    """Top-level names of the libraries that the sources import."""
+    names = set[str]()
+    for room in ("neuro", *LINKED):
+        for path in (ROOT / room).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Import):
+                    names |= {alias.name.partition(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and node.module:
+                    names.add(node.module.partition(".")[0])
+    return names - set(sys.stdlib_module_names) - {"neuro"}
+
+
+def test_every_library_that_is_imported_is_declared() -> None:
+    known = metadata.packages_distributions()
+    distributions = {name: {found.lower() for found in known.get(name, [name])} for name in imported()}
+    needed = declared("gpu", "hardware", "tensorboard") | {"cupy"}  # cupy's distributions carry the CUDA version
+    assert [name for name, found in sorted(distributions.items()) if not found & needed] == []
