@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from itertools import pairwise
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from itertools import pairwise, zip_longest
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -15,7 +17,6 @@ from neuro.cli.run import Run
 from neuro.datasets import SensorConfig
 from neuro.errors import InputError, unknown_name
 from neuro.kernels.surrogate import Surrogate
-from neuro.training.checkpoint import check_architecture
 
 if TYPE_CHECKING:
     from neuro.datasets import Splits
@@ -74,9 +75,24 @@ def load_run(run: Run, config: TrainConfig) -> tuple[Splits, neuro.Sequential]:
     device = choose_device(config.device)
     net = run.load_network()
     data = load_data(config)
-    saved = {"definition": net.definition(), "best_weights": net.state_dict()}
-    check_architecture(build_network(config, data), saved, run.training.weights)
+    difference = _difference(net.definition()["layers"], build_network(config, data).definition()["layers"])
+    if difference:
+        raise InputError(
+            f"{run.training.weights} holds another network than {run.config} describes: {difference}; "
+            "put back the file that belongs there, or train anew into another folder"
+        )
     return data, net.to(device)
+
+
+def _difference(there: Sequence[Mapping[str, Any]], here: Sequence[Mapping[str, Any]]) -> str | None:
+    """The first entry in which two definitions differ, in words."""
+    nothing: Mapping[str, Any] = MappingProxyType({})
+    for theirs, ours in zip_longest(there, here, fillvalue=nothing):
+        for key in (*theirs, *ours):
+            if theirs.get(key) != ours.get(key):
+                name = theirs.get("name", ours.get("name"))
+                return f"{key} of layer {name!r} is {theirs.get(key)!r}, not {ours.get(key)!r}"
+    return None
 
 
 def describe(net: neuro.Sequential) -> tuple[list[list[str]], int]:

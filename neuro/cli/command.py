@@ -42,6 +42,8 @@ class Command:
         parser = Parser(prog=f"neuro {self.name}", description=self.description, epilog=f"examples:\n{examples}")
         self.add_arguments(parser)
         parser.add_argument("--verbose", action="store_true", help="log what happens, down to details, on stderr")
+        required = [str(action.metavar) for action in parser._actions if not action.option_strings]
+        parser.usage = " ".join([parser.prog, *required, "[FLAGS]"])
         return parser
 
 
@@ -108,6 +110,8 @@ def _metavar(key: str, info: FieldInfo) -> str:
 
 
 def _help(info: FieldInfo) -> str:
-    value = " ".join(map(str, info.default)) if is_list(info) else info.default
-    facts = allowed(info) if value is None else f"{allowed(info)}; default {value}"
-    return f"{info.description} ({facts})".replace("%", "%%")
+    facts = [] if allowed(info) in ("a path", "text") else [allowed(info)]
+    if info.default is not None:
+        facts.append(f"default {' '.join(map(str, info.default)) if is_list(info) else info.default}")
+    text = f"{info.description} ({'; '.join(facts)})" if facts else str(info.description)
+    return text.replace("%", "%%")

@@ -33,7 +33,7 @@ class TrainConfig(Settings):
         1e-3, "time for which a pixel is silent after an event", group="sensor", unit="seconds", ge=0
     )
 
-    hidden: tuple[Annotated[int, Field(ge=1)], ...] = setting((128,), "neurons of each hidden layer", group="network")
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = setting((256,), "neurons of each hidden layer", group="network")
     tau: float = setting(20e-3, "membrane time constant before training", group="network", unit="seconds", gt=0)
     method: Literal["euler", "exponential"] = setting("euler", "discretisation of the cells", group="network")
     reset: Literal["value", "subtract", "none"] = setting("value", "what a spike does to the membrane", group="network")
@@ -46,9 +46,9 @@ class TrainConfig(Settings):
         "spike_count", "what training lowers; for a membrane loss the last layer does not spike", group="training"
     )
     epochs: int = setting(20, "passes over the training split, at most", group="training", ge=1)
-    batch_size: int = setting(64, "samples per step", group="training", ge=1)
-    lr: float = setting(5e-3, "learning rate of weights and biases", group="training", gt=0)
-    cell_lr: float = setting(5e-3, "learning rate of time constants", group="training", ge=0)
+    batch_size: int = setting(32, "samples per step", group="training", ge=1)
+    lr: float = setting(1e-2, "learning rate of weights and biases", group="training", gt=0)
+    cell_lr: float = setting(1e-2, "learning rate of time constants", group="training", ge=0)
     schedule: Literal["constant", "cosine"] = setting(
         "cosine", "course of the learning rates over the epochs", group="training"
     )

@@ -87,7 +87,7 @@ def _overview() -> str:
         "  neuro evaluate runs/demo\n"
         "  neuro export runs/demo\n"
         "  neuro report runs/demo\n\n"
-        "exit status: 0 done, 1 the answer is no (or a bug, with its traceback), 2 bad input, 130 interrupted"
+        "exit status: 0 done, 1 the answer is no (or a bug, with its traceback), 2 bad input, 130 interrupted,\n143 terminated"
     )
 
 

@@ -37,7 +37,6 @@ def _add_arguments(parser: Parser) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     run, config = _resumed(arguments) if arguments.resume else _fresh(arguments)
-    import neuro
     from neuro.cli.assembly import build_network, choose_device, load_data, use_threads
 
     use_threads(config.threads)
@@ -49,8 +48,6 @@ def _run(arguments: argparse.Namespace) -> int:
     _introduce(run, config, data, net)
     with _resumable(run), log_file(run.log):
         result = _fit(config, data, net, run, arguments)
-        if arguments.resume:  # the checkpoint also holds the weights, whatever became of their file
-            neuro.save(result.net, run.training.weights, {"epoch": str(result.best_epoch)})
         run.write(run.summary, _summary(config, result))
     _conclude(run, result)
     return 0

@@ -97,6 +97,15 @@ def test_load_run_refuses_weights_of_another_network(run: Path) -> None:
     config = opened.load_config()
     data, net = load_run(opened, config)
     assert net.layers.keys() == build_network(config, data).layers.keys()
-    for change in ({"hidden": (13,)}, {"reset": "subtract"}, {"loss": "max_membrane"}):
-        with pytest.raises(InputError, match=r"network\.safetensors: checkpoint of another architecture"):
+    for change, words in (
+        ({"hidden": (13,)}, "out_features of layer '0' is 12, not 13"),
+        ({"hidden": (12, 12)}, "out_features of layer '2' is 10, not 12"),
+        ({"reset": "subtract"}, "reset of layer '1' is 'value', not 'subtract'"),
+        ({"surrogate": "boxcar"}, "surrogate of layer '1' is {'family': 'atan'"),
+        ({"loss": "max_membrane"}, "type of layer '3' is 'LIF', not 'LI'"),
+    ):
+        with pytest.raises(
+            InputError, match=r"network\.safetensors holds another network than .*config\.yaml"
+        ) as caught:
             load_run(opened, config.model_copy(update=change))
+        assert words in str(caught.value)

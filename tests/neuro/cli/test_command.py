@@ -47,7 +47,7 @@ def test_help_describes_every_setting_with_default_and_unit() -> None:
         assert str(info.description) in text
     tau = "--tau SECONDS membrane time constant before training (a number in seconds, greater than 0; default 0.02)"
     assert tau in text
-    assert "(a list of integers, each at least 1; default 128)" in text
+    assert "(a list of integers, each at least 1; default 256)" in text
     assert "one of bptt, sltt; default bptt" in text
 
 

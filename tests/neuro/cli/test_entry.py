@@ -51,6 +51,11 @@ def test_help_loads_nothing_heavy() -> None:
     assert done.stderr == "[]\n"
 
 
+def test_only_training_loads_lightning() -> None:
+    code = "import sys, neuro.cli.assembly, neuro.training.evaluate, neuro.hardware.agreement\nsys.exit('lightning' in sys.modules)"
+    assert subprocess.run([sys.executable, "-P", "-c", code], check=False).returncode == 0
+
+
 BAD_LINES = (
     ("trian", "unknown command 'trian'; did you mean 'train'? (known: train, evaluate, export, report, env)"),
     ("--versoin", "unknown flag --versoin before the command; neuro --help lists the commands"),

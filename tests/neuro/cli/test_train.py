@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import time
@@ -122,8 +123,8 @@ def other_architecture(run: Path) -> str:
 
 def other_recipe(run: Path) -> str:
     path = run / "config.yaml"
-    path.write_text(path.read_text().replace("lr: 0.005", "lr: 0.25"))
-    return f"{run} was trained with option lr=0.005, not 0.25"
+    path.write_text(re.sub(r"^lr: \S+", "lr: 0.25", path.read_text(), flags=re.MULTILINE))
+    return f"{run} was trained with option lr="
 
 
 def wrong_type(run: Path) -> str:
