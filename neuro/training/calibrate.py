@@ -26,7 +26,7 @@ _SATURATED = 0.5
 
 
 @torch.no_grad()
-def calibrate(net: Sequential, x: Tensor, *, drive: float = 1.0) -> Sequential:
+def calibrate(net: Sequential, x: Tensor, *, drive: float = 0.5) -> Sequential:
     """Scale each layer's weights, in place and from the input upwards, so that its neurons are driven well.
 
     With ``r = 1`` one step adds only ``dt / tau`` of a current to the membrane, so weights

@@ -20,6 +20,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from neuro.errors import InputError, unknown_name
+from neuro.network import save
 from neuro.training.batches import Splits
 from neuro.training.calibrate import calibrate
 from neuro.training.callbacks import EpochFiles, ProgressLine
@@ -200,6 +201,8 @@ def _result(trainee: Trainee, folder: RunFolder | None) -> FitResult:
     best = trainee.best
     assert isinstance(best, Best)
     trainee.net.load_state_dict(best.weights)
+    if folder is not None:
+        save(trainee.net, folder.weights)  # as after its epoch, whatever became of that file since
     return FitResult(
         net=trainee.net,
         history=tuple(trainee.history),

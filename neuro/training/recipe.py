@@ -53,9 +53,9 @@ class Recipe:
     rule: str | Rule = "bptt"
     loss: str | Loss = "spike_count"
     epochs: int = 20
-    batch_size: int = 64
-    lr: float = 5e-3
-    cell_lr: float = 5e-3
+    batch_size: int = 32
+    lr: float = 1e-2
+    cell_lr: float = 1e-2
     weight_decay: float = 1e-2
     clip: float = 1.0
     schedule: str = "cosine"

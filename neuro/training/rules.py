@@ -81,7 +81,7 @@ class SLTT(Rule):
         InputError: ``chunk`` is not a positive whole number.
     """
 
-    chunk: int = 32
+    chunk: int = 64
 
     def __post_init__(self) -> None:
         if not isinstance(self.chunk, int) or self.chunk < 1:
@@ -130,7 +130,7 @@ def choose_rule(rule: str | Rule) -> Rule:
     """The rule of that name with its default options, or ``rule`` itself.
 
     >>> choose_rule("sltt")
-    SLTT(chunk=32)
+    SLTT(chunk=64)
 
     Raises:
         InputError: no rule has that name.

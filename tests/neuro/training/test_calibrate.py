@@ -50,13 +50,14 @@ def test_the_membrane_fluctuates_as_asked(options: dict[str, Any], drive: float)
     assert fluctuation(net, x) == pytest.approx([drive, drive], rel=1e-4)
 
 
-def test_hidden_and_output_neurons_spike_and_none_is_saturated() -> None:
+@pytest.mark.parametrize(("drive", "low", "high"), [(0.5, 1e-3, 0.03), (1.0, 0.01, 0.1), (3.0, 0.05, 0.3)])
+def test_hidden_and_output_neurons_spike_as_much_as_the_drive_says(drive: float, low: float, high: float) -> None:
     net, x = network(), input_spikes(60, 16, 30)
     silent = neuro.record(net, x)
     assert all(float(layer["z"].sum()) == 0 for layer in silent.values())
-    alive = neuro.record(neuro.calibrate(net, x), x)
+    alive = neuro.record(neuro.calibrate(net, x, drive=drive), x)
     for layer in alive.values():
-        assert 0.01 < float(layer["z"].mean()) < 0.3
+        assert low < float(layer["z"].mean()) < high
 
 
 def test_only_weights_change_and_only_by_a_factor() -> None:
@@ -99,7 +100,7 @@ def test_a_convolution_with_pooling_between() -> None:
         neuro.CuBaLIF(5),
     )
     x = input_spikes(50, 8, 2, 8, 8)
-    activity = neuro.record(neuro.calibrate(net, x), x)
+    activity = neuro.record(neuro.calibrate(net, x, drive=1.0), x)
     assert all(float(layer["z"].mean()) > 0.005 for layer in activity.values())
 
 

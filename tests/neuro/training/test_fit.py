@@ -31,7 +31,11 @@ def fit(toy: ModuleType, tmp_path: Path) -> Fit:
     """Train a fresh toy network into ``tmp_path / "run"``."""
 
     def run(net: neuro.Sequential | None = None, **options: Any) -> FitResult:
-        return neuro.fit(net or toy.make_net(), toy.make_data(), **{"epochs": 4, "output": tmp_path / "run", **options})
+        return neuro.fit(
+            net or toy.make_net(),
+            toy.make_data(),
+            **{"epochs": 4, "batch_size": 64, "output": tmp_path / "run", **options},
+        )
 
     return run
 
@@ -75,7 +79,7 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(fit: Fit) -> None
 def test_streamed_data_train_the_same_network(toy: ModuleType, fit: Fit) -> None:
     held = toy.make_data()
     streamed = replace(held, train=toy.Streamed(held.train), validation=toy.Streamed(held.validation))
-    assert same(fit(output=None), neuro.fit(toy.make_net(), streamed, epochs=4))
+    assert same(fit(output=None), neuro.fit(toy.make_net(), streamed, epochs=4, batch_size=64))
 
 
 def test_the_caller_s_random_numbers_are_untouched(fit: Fit, toy: ModuleType) -> None:
@@ -181,10 +185,14 @@ def test_ctrl_c_in_the_first_epoch_can_be_resumed_too(fit: Fit) -> None:
 
 def test_a_finished_run_returns_at_once(fit: Fit, toy: ModuleType) -> None:
     first = fit()
+    assert first.folder is not None
+    weights = first.folder.weights.read_bytes()
+    first.folder.weights.unlink()
     untrained = toy.make_net(seed=5)
     again = fit(untrained, resume=True, loss=Loss("spike_count", _Interrupt(at=1)))
     assert same(first, again)
     assert again.net is untrained
+    assert first.folder.weights.read_bytes() == weights
 
 
 def test_a_stopped_run_is_finished(fit: Fit) -> None:
@@ -204,9 +212,9 @@ def test_more_epochs_go_on_as_if_asked_from_the_start(fit: Fit) -> None:
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"lr": 0.5}, "option lr=0.005, not 0.5"),
+        ({"lr": 0.5}, "option lr=0.01, not 0.5"),
         ({"seed": 1}, "option seed=0, not 1"),
-        ({"rule": "sltt"}, r"option rule='BPTT\(\)', not 'SLTT\(chunk=32\)'"),
+        ({"rule": "sltt"}, r"option rule='BPTT\(\)', not 'SLTT\(chunk=64\)'"),
         ({"epochs": 2}, "option epochs=4, not 2"),
     ],
 )
@@ -220,7 +228,7 @@ def test_other_data_do_not_resume(fit: Fit, toy: ModuleType, tmp_path: Path) -> 
     fit()
     other = replace(toy.make_data(), train=toy.Held(54, 1))
     with pytest.raises(InputError, match="data train=53, not 54"):
-        neuro.fit(toy.make_net(), other, epochs=4, output=tmp_path / "run", resume=True)
+        neuro.fit(toy.make_net(), other, epochs=4, batch_size=64, output=tmp_path / "run", resume=True)
 
 
 def test_another_architecture_does_not_resume(fit: Fit, toy: ModuleType) -> None:
