@@ -18,6 +18,7 @@ from torch import Tensor
 
 from neuro.errors import InputError, unknown_name
 from neuro.kernels.numba_backend import run_blocks
+from neuro.kernels.spikes import count_entries, list_entries, ranges
 
 __all__ = ["MODES", "event_linear"]
 
@@ -32,42 +33,13 @@ _WIDE = 1024  # outputs a task sums at a time: the partial sums stay in L1
 _COLUMNS = 64  # columns of the weight gradient a task owns
 
 
-def _ranges(size: int, step: int) -> list[tuple[int, int]]:
-    return [(a, min(size, a + step)) for a in range(0, size, step)]
-
-
-def _count(x: Tensor) -> Tensor:
-    """``[2, R]``: entries of each row of ``x [R, I]`` that are not 0, and that are 1."""
-    from neuro.kernels.event_linear_numba import count
-
-    counts = torch.empty((2, x.shape[0]), dtype=torch.int64)
-    arrays = (x.numpy(), counts.numpy())
-    run_blocks([lambda a=a, b=b: count(*arrays, a, b) for a, b in _ranges(x.shape[0], _ROWS)])  # type: ignore[misc]
-    return counts
-
-
-def _list_events(x: Tensor, counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Entries of ``x [R, I]``: row starts ``[R + 1]``, columns ``[E]``, values ``[E]`` or empty if all are 1."""
-    from neuro.kernels.event_linear_numba import compress
-
-    start = torch.zeros(x.shape[0] + 1, dtype=torch.int64)
-    torch.cumsum(counts[0], 0, out=start[1:])
-    events = int(start[-1])
-    graded = events != int(counts[1].sum())
-    index = torch.empty(events, dtype=torch.int32)
-    value = x.new_empty(events if graded else 0)
-    arrays = (x.numpy(), start.numpy(), index.numpy(), value.numpy())
-    run_blocks([lambda a=a, b=b: compress(*arrays, a, b) for a, b in _ranges(x.shape[0], _ROWS)])  # type: ignore[misc]
-    return start, index, value
-
-
 def _gather(x: Tensor, counts: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     from neuro.kernels.event_linear_numba import gather
 
-    start, index, value = _list_events(x, counts)
+    start, index, value = list_entries(x, counts)
     out = x.new_zeros((x.shape[0], weight.shape[0]))
     arrays = (start.numpy(), index.numpy(), value.numpy(), weight.t().contiguous().numpy(), out.numpy())
-    tasks = [(*r, *o) for r in _ranges(out.shape[0], _ROWS) for o in _ranges(out.shape[1], _WIDE)]
+    tasks = [(*r, *o) for r in ranges(out.shape[0], _ROWS) for o in ranges(out.shape[1], _WIDE)]
     run_blocks([lambda task=task: gather(*arrays, *task) for task in tasks])  # type: ignore[misc]
     return out, start, index, value
 
@@ -96,7 +68,7 @@ def _weight_grad_op(grad: Tensor, start: Tensor, index: Tensor, value: Tensor, i
 
     table = grad.new_zeros((inputs, grad.shape[1]))
     arrays = (start.numpy(), index.numpy(), value.numpy(), grad.detach().contiguous().numpy(), table.numpy())
-    run_blocks([lambda o=o: scatter(*arrays, *o) for o in _ranges(grad.shape[1], _COLUMNS)])  # type: ignore[misc]
+    run_blocks([lambda o=o: scatter(*arrays, *o) for o in ranges(grad.shape[1], _COLUMNS)])  # type: ignore[misc]
     return table.t()
 
 
@@ -149,7 +121,7 @@ def event_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, mode:
     if mode == "dense" or (mode == "auto" and not _worth_a_look(x, weight)):
         return F.linear(x, weight, bias)
     rows = x.reshape(-1, x.shape[-1]).contiguous()
-    counts = _count(rows.detach())
+    counts = count_entries(rows.detach())
     limit = _DENSITY_FEW if rows.shape[0] < _FEW else _DENSITY
     if mode == "auto" and int(counts[0].sum()) > limit * x.numel():
         return F.linear(x, weight, bias)
