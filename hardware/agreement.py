@@ -157,7 +157,8 @@ def _other_value(net: Sequential, twin: Sequential, name: str) -> str:
 
 def _values(layer: nn.Module) -> dict[str, Any]:
     if isinstance(layer, Cell):
-        return {**layer.parameters_si(), "dt": layer.dt, "method": layer.method, "reset": layer.reset}
+        named = {**layer.parameters_si(), "dt": layer.dt, "method": layer.method, "reset": layer.reset}
+        return named | {k: v.expand(layer.size) for k, v in layer.named_buffers() if k not in named}
     return dict(layer.named_parameters())
 
 

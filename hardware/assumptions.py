@@ -16,8 +16,8 @@ from neuro.neurons import Cell, CuBaLIF
 __all__ = ["ASSUMPTIONS", "assume"]
 
 Values = dict[str, Any]
-"""A cell taken apart: its parameters in SI units, ``dt`` [s], ``method``, ``reset``, ``start`` (the membrane at
-the first step) and ``kind`` (the class)."""
+"""A cell taken apart: its parameters in SI units, ``dt`` [s], ``method``, ``reset``, ``refractory`` [s], ``start``
+(the membrane at the first step) and ``kind`` (the class)."""
 
 
 class SameStepCuBaLIF(Cell):
@@ -41,11 +41,13 @@ class SameStepCuBaLIF(Cell):
 
 def _take_apart(cell: Cell) -> Values:
     values: Values = {**cell.parameters_si(), "dt": cell.dt, "method": cell.method, "start": 0.0, "kind": type(cell)}
+    held = dict(cell.named_buffers()).get("refractory")
+    values |= {} if held is None else {"refractory": held}
     return values | ({} if cell.equations.drive is None else {"reset": cell.reset})
 
 
 def _put_together(values: Values, size: tuple[int, ...]) -> Cell:
-    options = {name: value for name, value in values.items() if name not in ("start", "kind")}
+    options = {name: value for name, value in values.items() if name not in ("start", "kind") and value is not None}
     if values["kind"] is SameStepCuBaLIF:
         options["h"] = values["dt"]
     cell: Cell = values["kind"](size, learn=(), **options)
@@ -80,6 +82,9 @@ ASSUMPTIONS: Mapping[str, Callable[[Values, float | None], Values]] = MappingPro
         "steps exponentially, here method {old}": _named("method", "exponential"),
         "resets to v_reset, here reset {old}": _named("reset", "value"),
         "resets by subtraction, here reset {old}": _named("reset", "subtract"),
+        "has no refractory period, here {old} s": lambda values, _: (
+            {"refractory": None} if "refractory" in values else {}
+        ),
         "r taken as 1, here {old}": _constant("r", 1.0),
         "w_in taken as 1, here {old}": _constant("w_in", 1.0),
         "v_reset taken as 0, here {old}": _constant("v_reset", 0.0),
@@ -137,11 +142,14 @@ def assume(
 
 def _start(cell: Cell, start: Tensor | float, batch: int) -> tuple[Tensor, ...]:
     like = next(iter(cell.parameters_si().values()))
-    state = dict(zip(cell.equations.states, cell.initial_state(batch, dtype=like.dtype), strict=True))
-    return tuple({**state, "v": state["v"] + start}.values())
+    membrane = cell.equations.states.index("v")
+    state = cell.initial_state(batch, dtype=like.dtype)
+    return tuple(s + start if k == membrane else s for k, s in enumerate(state))
 
 
 def _same(old: object, new: object) -> bool:
+    if old is None or new is None:
+        return old is new
     if isinstance(old, Tensor) or isinstance(new, Tensor):
         return bool(torch.all(torch.as_tensor(old) == torch.as_tensor(new)))
     return old == new

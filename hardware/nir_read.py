@@ -174,6 +174,8 @@ def _cell(kind: type[Cell], **defaults: float) -> Callable[[Node, Shape, Timing]
         options: dict[str, Any] = {**values, **timing.of(node)}
         if kind.equations.drive is not None:
             options["reset"] = str(node.metadata.pop("reset", "value"))
+        if "refractory" in node.metadata:
+            options["refractory"] = torch.as_tensor(node.metadata.pop("refractory"), dtype=node.dtype)
         try:
             return kind(shape, learn=(), **options)
         except InputError as error:

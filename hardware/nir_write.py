@@ -25,7 +25,7 @@ from neuro.synapses import Conv2d, Flatten, Linear, SumPool2d
 
 __all__ = ["ALLOW", "WRITERS", "Written", "write"]
 
-ALLOW = ("reset",)
+ALLOW = ("reset", "refractory")
 """Losses that :func:`write` can be told to accept."""
 
 
@@ -107,16 +107,17 @@ def write(net: Sequential, path: str | Path, *, shape: Shape | None = None, allo
     """Write ``net`` as a NIR file, whole or not at all.
 
     NIR has neither a time step nor a discretisation, and its one reset is to ``v_reset``. The
-    file's metadata keeps ``dt`` [s], ``method`` and ``reset`` of each cell, and the ``mode`` of
-    dense synapses (the order of their sums), for :func:`neuro.hardware.read`; surrogates and
-    what trains are not kept.
+    file's metadata keeps ``dt`` [s], ``method``, ``reset`` and ``refractory`` [s] of each cell, and
+    the ``mode`` of dense synapses (the order of their sums), for :func:`neuro.hardware.read`;
+    surrogates and what trains are not kept.
 
     Args:
         net: the network.
         path: the file; replaced if it exists.
         shape: shape of one input without time and batch, ``(C, H, W)``; needed where the
             layers leave it open (a strided convolution or a pooling first).
-        allow: ``("reset",)`` writes cells that do not reset to ``v_reset`` all the same.
+        allow: ``"reset"`` writes cells that do not reset to ``v_reset`` all the same, ``"refractory"``
+            those with a refractory period.
 
     Raises:
         InputError: a layer, reset or shape that NIR cannot express; the message names the layer.
@@ -170,16 +171,33 @@ def _check_kind(name: str, layer: nn.Module) -> None:
 
 
 def _node(name: str, layer: nn.Module, shape: Shape, allow: Collection[str]) -> nir.NIRNode:
-    spikes = isinstance(layer, Cell) and layer.equations.drive is not None
-    if spikes and layer.reset != "value" and "reset" not in allow:
-        raise InputError(
-            f"layer {name!r} ({type(layer).__name__}): reset={layer.reset!r} is not in NIR, whose reset is to "
-            "v_reset; other libraries would run another network; accept that with allow=('reset',)"
-        )
+    if isinstance(layer, Cell):
+        for loss, why in _losses(layer).items():
+            if loss not in allow:
+                raise InputError(
+                    f"layer {name!r} ({type(layer).__name__}): {why}; other libraries would run another network; "
+                    f"accept that with allow=({loss!r},)"
+                )
     node = WRITERS[type(layer)](layer, shape)
     if kept := _metadata(layer):
         node.metadata = {METADATA: kept}
     return node
+
+
+def _losses(cell: Cell) -> dict[str, str]:
+    """What NIR has no field for, by the name under which its loss can be allowed."""
+    losses = {}
+    if cell.equations.drive is not None and cell.reset != "value":
+        losses["reset"] = f"reset={cell.reset!r} is not in NIR, whose reset is to v_reset"
+    if _refractory(cell) is not None:
+        losses["refractory"] = "a refractory period is not in NIR"
+    return losses
+
+
+def _refractory(cell: Cell) -> Tensor | None:
+    """Seconds for each neuron, or None for a cell without a refractory period."""
+    held = dict(cell.named_buffers()).get("refractory")
+    return None if held is None else held.expand(cell.size)
 
 
 def _metadata(layer: nn.Module) -> dict[str, Any]:
@@ -187,8 +205,12 @@ def _metadata(layer: nn.Module) -> dict[str, Any]:
         return {"mode": layer.mode}
     if not isinstance(layer, Cell):
         return {}
-    kept = {"dt": layer.dt, "method": layer.method}
-    return kept if layer.equations.drive is None else {**kept, "reset": layer.reset}
+    kept: dict[str, Any] = {"dt": layer.dt, "method": layer.method}
+    if layer.equations.drive is not None:
+        kept["reset"] = layer.reset
+    if (held := _refractory(layer)) is not None:
+        kept["refractory"] = _array(held)
+    return kept
 
 
 def _free(name: str, taken: Collection[str]) -> str:
@@ -212,8 +234,8 @@ def _notes(net: Sequential, graph: dict[str, nir.NIRNode], edges: list[tuple[str
         notes.append(f"in the metadata only, which other libraries do not read: dt = {cell.dt:g} s, method, reset")
     if any(cell.method != "euler" for cell in net.cells.values()):
         notes.append("approximate elsewhere: method 'exponential'; most readers of NIR step with forward Euler")
-    kinds = {cell.reset for cell in net.cells.values() if cell.equations.drive is not None} - {"value"}
-    notes += [f"lost elsewhere: reset {kind!r}; NIR resets to v_reset" for kind in sorted(kinds)]
+    lost = dict.fromkeys(why for cell in net.cells.values() for why in _losses(cell).values())
+    notes += [f"lost elsewhere: {why}" for why in lost]
     if any(isinstance(layer, Conv2d) and layer.bias is None for layer in net.layers.values()):
         notes.append("a convolution without bias is written with zeros: NIR has no other")
     try:

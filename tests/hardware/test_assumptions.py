@@ -67,6 +67,16 @@ def test_the_whole_input() -> None:
     assert assume(neuro.Sequential(neuro.LIF(2)), [key("adds the input whole")], 1, None)[2] == []
 
 
+def test_no_refractory_period(spiking: Maker) -> None:
+    twin, state, said = assume(spiking(refractory=2e-3), [key("has no refractory")], 3, None)
+    assert said == ["has no refractory period, here 0.002 s"]
+    x = torch.rand(40, 3, 12, generator=torch.Generator().manual_seed(0)).round()
+    assert torch.equal(twin(x, state)[0], spiking()(x)[0])
+    kept, state, _ = assume(spiking(refractory=2e-3), [key("r taken")], 3, None)
+    assert torch.equal(kept(x, state)[0], spiking(refractory=2e-3)(x)[0])
+    assert not torch.equal(kept(x, state)[0], twin(x)[0])
+
+
 def test_the_membrane_may_start_at_the_leak(spiking: Maker) -> None:
     _, state, said = assume(spiking(v_leak=0.3), [key("membrane starts")], 5, None)
     assert [None if s is None else (s[0].shape, s[0].unique().item()) for s in state] == [

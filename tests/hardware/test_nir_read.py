@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import shutil
-import tarfile
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -223,6 +222,33 @@ def test_what_the_file_says_may_be_repeated_but_not_contradicted(tmp_path: Path)
         read(tmp_path / "a.nir", method="exponential")
 
 
+def test_a_refractory_period_comes_back_from_the_metadata(tmp_path: Path, poisson: Callable[..., torch.Tensor]) -> None:
+    held = torch.tensor([0.0, 2e-3, 5e-3])
+    net = neuro.Sequential({"a": neuro.LIF(3, tau=5e-3, refractory=held), "b": neuro.IF(3, r=400.0, refractory=4e-3)})
+    write(net, tmp_path / "a.nir", allow=("refractory",))
+    twin = read(tmp_path / "a.nir")
+    x = poisson(60, 4, 3, rate=0.6) * 8
+    assert torch.equal(twin(x)[0], net(x)[0])
+    assert 0 < net(x)[0].sum() < neuro.Sequential(neuro.IF(3, r=400.0))(net.cells["a"](x)[0])[0].sum()
+    changed = edit(tmp_path / "a.nir", lambda file: file.__delitem__("node/nodes/b/metadata/neuro/refractory"))
+    assert not torch.equal(read(changed)(x)[0], net(x)[0])
+    bad = edit(tmp_path / "a.nir", lambda file: replace(file, "node/nodes/b/metadata/neuro/refractory", [-1.0] * 3))
+    with pytest.raises(InputError, match=r"node 'b' .*refractory must be 0 or at least half a step"):
+        read(bad)
+
+
+@pytest.mark.parametrize("size", [1, 3, 8, 17, 70])
+def test_one_value_for_all_and_one_each_give_the_same_bits(size: int, tmp_path: Path) -> None:
+    """The file holds an array where the network had one number; exp of either must be the same."""
+    common: dict[str, Any] = {"method": "exponential", "learn": (), "v_leak": 0.1, "r": 1.7}
+    net = neuro.Sequential(
+        neuro.CuBaLIF(size, tau_syn=3.3e-3, tau_mem=7.1e-3, **common), neuro.LI(size, tau=13e-3, **common)
+    )
+    write(net, tmp_path / "a.nir")
+    x = torch.randn(50, 3, size, generator=torch.Generator().manual_seed(0)) * 9
+    assert torch.equal(read(tmp_path / "a.nir")(x)[0], net(x)[0])
+
+
 @pytest.mark.parametrize("name", ["layers", "forward", "a.b", "training"])
 def test_names_that_a_module_cannot_have(name: str, tmp_path: Path) -> None:
     ends = (nir.Input(input_type={"input": np.array([2])}), nir.Output(output_type={"output": np.array([2])}))
@@ -344,36 +370,3 @@ def test_random_networks_come_back_bit_by_bit(tmp_path_factory: pytest.TempPathF
 def test_every_reader_has_a_node_in_the_network_above(every_kind_file: Path) -> None:
     kinds = {type(node).__name__ for node in nir.read(every_kind_file, type_check=False).nodes.values()}
     assert kinds - {"Input", "Output"} == set(READERS)
-
-
-@pytest.fixture
-def paper(shared_data: Path, tmp_path: Path) -> Path:
-    archive = shared_data / "nir_paper" / "nir_paper_golden.tar.xz"
-    if not archive.is_file():
-        pytest.skip(f"no {archive}")
-    with tarfile.open(archive) as tar:
-        tar.extractall(tmp_path, filter="data")
-    return tmp_path
-
-
-@pytest.mark.data
-def test_the_single_neuron_of_the_nir_paper_fires_when_it_should(paper: Path) -> None:
-    """Pedersen et al. 2024, task 1: exact solution, Norse, snnTorch, Nengo, SpiNNaker2 agree on four spikes."""
-    net = read(paper / "01_lif/lif_norse.nir", dt=1e-4, method="euler")
-    for platform in ("exact", "norse", "snntorch", "nengo", "spinnaker2"):
-        current, _, spikes = np.loadtxt(paper / f"01_lif/lif_{platform}.csv", delimiter=",", dtype=np.float32).T
-        z, _ = net(torch.from_numpy(current.copy()).view(-1, 1, 1))
-        assert torch.nonzero(z.flatten()).flatten().tolist() == np.flatnonzero(spikes).tolist() == [460, 510, 710, 760]
-
-
-@pytest.mark.data
-def test_other_files_of_the_nir_paper(paper: Path) -> None:
-    cnn = read(paper / "02_cnn/cnn_sinabs.nir", dt=1.0, method="euler")
-    assert [type(layer).__name__ for layer in cnn.layers.values()][:5] == ["Conv2d", "IF", "Conv2d", "IF", "SumPool2d"]
-    assert cnn(torch.ones(2, 1, 2, 34, 34))[0].shape == (2, 1, 10)
-    with pytest.raises(InputError, match=r"node 'output' .*field 'shape' = \(1, 1, 1\) contradicts \(1,\)"):
-        read(paper / "01_lif/lif_rockpool.nir", dt=1e-4, method="euler")
-    assert read(paper / "01_lif/lif_rockpool.nir", dt=1e-4, method="euler", allow=("shape",)).dt == 1e-4
-    for name in ("bias_zero", "noBias_subtract"):
-        with pytest.raises(InputError, match=r"feed each other; neuro.Sequential has no recurrent connections"):
-            read(paper / f"03_rnn/braille_noDelay_{name}.nir", dt=1e-4, method="euler")

@@ -69,12 +69,12 @@ def test_notes_say_what_others_will_not_see(tmp_path: Path) -> None:
     net = neuro.Sequential(neuro.Conv2d(1, 2, 3, bias=False), neuro.LIF((2, 4, 4), method="exponential", reset="none"))
     notes = "\n".join(write(net, tmp_path / "a.nir", allow=("reset",)).notes)
     assert "'exponential'" in notes
-    assert "reset 'none'" in notes
+    assert "reset='none' is not in NIR" in notes
     assert "without bias" in notes
     assert "dt = 0.001 s" in notes
     plain = "\n".join(write(neuro.Sequential(neuro.LIF(2)), tmp_path / "b.nir").notes)
     assert "exponential" not in plain
-    assert "reset '" not in plain
+    assert "reset=" not in plain
 
 
 @pytest.mark.parametrize("reset", ["subtract", "none"])
@@ -84,6 +84,15 @@ def test_a_reset_that_nir_has_not_is_refused(reset: str, tmp_path: Path) -> None
         write(net, tmp_path / "a.nir")
     assert not list(tmp_path.iterdir())
     write(net, tmp_path / "a.nir", allow=("reset",))
+
+
+def test_a_refractory_period_is_refused(tmp_path: Path) -> None:
+    net = neuro.Sequential(neuro.Linear(3, 2), neuro.LIF(2, refractory=3e-3))
+    with pytest.raises(InputError, match=r"layer '1' \(LIF\): a refractory period .*allow=\('refractory',\)"):
+        write(net, tmp_path / "a.nir", allow=("reset",))
+    assert not list(tmp_path.iterdir())
+    notes = write(net, tmp_path / "a.nir", allow=("refractory",)).notes
+    assert "lost elsewhere: a refractory period is not in NIR" in notes
 
 
 def test_a_layer_without_a_node_is_refused(tmp_path: Path) -> None:
