@@ -111,8 +111,8 @@ class SumPool2d(nn.Module):
         """``[T, B, C, H, W]`` to ``[T, B, C, H // kh, W // kw]``."""
         if x.dim() != 5:
             raise InputError(f"SumPool2d takes [T, B, C, H, W] (time first), got {tuple(x.shape)}")
-        area = self.kernel_size[0] * self.kernel_size[1]
-        made = F.avg_pool2d(x.flatten(0, 1), self.kernel_size) * area
+        # Divided by one: a mean times the area would round, and 15 spikes would not add up to 15.
+        made = F.avg_pool2d(x.flatten(0, 1), self.kernel_size, divisor_override=1)
         return made.view(*x.shape[:2], *made.shape[1:])
 
     def definition(self) -> dict[str, Any]:

@@ -42,6 +42,12 @@ def test_sum_pool_sums() -> None:
     assert neuro.SumPool2d(2)(x).flatten().tolist() == [10, 18, 42, 50]
 
 
+@pytest.mark.parametrize("size", range(2, 9))
+def test_sums_of_spikes_are_whole_numbers(size: int) -> None:
+    x = (torch.rand(2, 1, 1, size, size, generator=torch.Generator().manual_seed(size)) < 0.6).float()
+    assert neuro.SumPool2d(size)(x).flatten().tolist() == x.sum((2, 3, 4)).flatten().tolist()
+
+
 @pytest.mark.parametrize(
     ("layer", "shape"),
     [
