@@ -31,22 +31,27 @@ class Splits(Protocol):
     @property
     def name(self) -> str:
         """Name of the data set."""
+        ...
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Name of each class."""
+        ...
 
     @property
     def train(self) -> Any:
         """What weights learn from."""
+        ...
 
     @property
     def validation(self) -> Any:
         """What chooses the epoch."""
+        ...
 
     @property
     def test(self) -> Any:
         """What only an evaluation reads."""
+        ...
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

@@ -72,7 +72,7 @@ class Recipe:
         for option, low in (("epochs", 1), ("batch_size", 1), ("patience", 1), ("seed", 0)):
             value = getattr(self, option)
             off = option == "patience" and value is None
-            if not off and not (_is_whole(value) and value >= low):
+            if not (off or _is_whole(value, low)):
                 raise InputError(f"{option}={value!r} must be a whole number, at least {low}")
         for option in ("lr", "cell_lr", "weight_decay", "clip"):
             value = getattr(self, option)
@@ -88,8 +88,8 @@ class Recipe:
         return plain | {"rule": repr(choose_rule(self.rule)), "loss": choose_loss(self.loss).name}
 
 
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _is_whole(value: Any, low: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= low
 
 
 def _is_real(value: Any) -> bool:
