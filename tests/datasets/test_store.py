@@ -90,7 +90,10 @@ def _read_elsewhere(store: EventStore, i: int, answer: Any) -> None:
 
 @pytest.mark.parametrize("context", [get_context("fork"), get_context("spawn")])
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_an_open_store_can_be_handed_to_other_processes(path: Path, context: Any) -> None:
+def test_an_open_store_can_be_handed_to_other_processes(
+    path: Path, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[2])  # a spawned process imports this module by its name
     store = EventStore(path)
     store.events(0)  # the handle is open now
     answer = context.Queue()
