@@ -40,7 +40,7 @@ class ProgressLine(Callback):
     """One line on stderr, if that is a terminal: epochs, loss, validation accuracy, time left."""
 
     def __init__(self, done: int, epochs: int) -> None:
-        form = "epoch {desc} {bar:24} {postfix} [{elapsed}<{remaining}]"
+        form = "epoch {desc} {bar:24} {elapsed}<{remaining}{postfix}"  # tqdm starts a postfix with a comma
         self._epochs = epochs
         self._bar: tqdm[Any] = tqdm(bar_format=form, initial=done, total=epochs, disable=None, leave=True)
         self._bar.set_description_str(f"{done}/{epochs}")
