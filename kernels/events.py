@@ -1,29 +1,34 @@
 """Events to frames: counts per time bin, polarity and pixel.
 
-Bins are half-open and anchored at time zero, not at the first event, so that bin ``k`` of every
-recording means the same stretch of time ``[k dt, (k+1) dt)``. Every event is either in a bin or
-in the number of late events that is returned beside the frames; none disappears and no count wraps.
+Bins are half-open and anchored at a given time (zero by default), not at the first event, so that bin ``k``
+of every recording means the same stretch of time. Every event is either in a bin or in the number of late
+events that is returned beside the frames; none disappears and no count wraps.
 """
 
 from __future__ import annotations
 
-import math
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from neuro.errors import InputError
+from neuro.kernels.event_records import as_records, microseconds, span_of
+from neuro.kernels.numba_backend import run_blocks
 
-__all__ = ["Frames", "bin_count", "events_to_frames", "events_to_frames_reference"]
+__all__ = ["Frames", "bin_count", "bin_edges", "events_to_frames", "events_to_frames_reference"]
+
+_COUNTS = ("int32", "uint16", "uint8")
+_FEW = 30_000  # events that are not worth a second thread
+_BLOCKS = 16  # of bins
 
 
 class Frames(NamedTuple):
     """Binned events.
 
     Attributes:
-        counts: events per bin, ``[T, P, H, W]`` int32, or 0 and 1 in uint8 where ``binary`` was asked for.
+        counts: events per bin, ``[T, P, H, W]`` int32 (or what ``dtype`` asked for), or 0 and 1 in uint8 where
+            ``binary`` was asked for.
         late: number of events at or after the duration; they are in no bin.
     """
 
@@ -37,9 +42,14 @@ def events_to_frames(
     dt: float,
     duration: float | None = None,
     *,
+    start: float = 0.0,
     binary: bool = False,
+    dtype: Literal["int32", "uint16", "uint8"] = "int32",
 ) -> Frames:
-    """Count events per bin ``[k dt, (k+1) dt)``, polarity and pixel.
+    """Count events per bin ``[start + k dt, start + (k+1) dt)``, polarity and pixel.
+
+    Equal to Tonic's ``ToFrame(time_window=..., start_time=..., end_time=...)`` where that loses nothing; unlike
+    there the last event and a last, shorter bin are kept, and a count never wraps.
 
     Args:
         events: structured array ``[E]`` with fields ``t`` (microseconds), ``x``, ``y`` and ``p``, in any order
@@ -47,17 +57,19 @@ def events_to_frames(
         sensor_size: (width, height, polarities). With one polarity, ON and OFF events are counted together.
         dt: width of a bin in seconds, a whole number of microseconds (the resolution of ``t``).
         duration: length of the recording in seconds, a whole number of microseconds. There are
-            ``ceil(duration / dt)`` bins; the last one ends at ``duration``. By default the bins reach as far as
-            the last event.
+            ``ceil(duration / dt)`` bins; the last one ends at ``start + duration``. By default the bins reach as
+            far as the last event.
+        start: when the first bin begins, in seconds.
         binary: 1 where a bin holds at least one event, instead of the count.
+        dtype: of the counts. A narrow one takes less memory and time; a count it cannot hold is refused.
 
     Returns:
-        The frames ``[T, P, H, W]`` and the number of events at or after ``duration``. The counts
+        The frames ``[T, P, H, W]`` and the number of events at or after the end. The counts
         and that number add up to the number of events.
 
     Raises:
-        InputError: an event before time zero or outside the sensor; a ``dt`` or ``duration`` that is
-            not a positive whole number of microseconds.
+        InputError: an event before ``start`` or outside the sensor; a ``dt`` or ``duration`` that is
+            not a positive whole number of microseconds; a count beyond ``dtype``.
 
     >>> events = np.array([(0, 1, 0, 1), (4999, 1, 0, 1), (5000, 0, 2, 0), (9000, 0, 0, 0)],
     ...                   dtype=[("t", "i8"), ("x", "i2"), ("y", "i2"), ("p", "?")])
@@ -65,10 +77,20 @@ def events_to_frames(
     >>> frames.shape, int(frames[0, 1, 0, 1]), int(frames[1, 0, 2, 0]), late
     ((2, 2, 3, 2), 2, 1, 1)
     """
-    t, x, y, p, step, end, shape = _plan(events, sensor_size, dt, duration)
-    counts = np.zeros(shape, np.uint8 if binary else np.int32)
-    late = _scatter(t, x, y, p, step, end, binary, counts)
-    return Frames(counts, int(late))
+    from neuro.kernels.event_numba import bounds, count, mark
+
+    records, edges, shape = _plan(events, sensor_size, dt, duration, start)
+    bound = bounds(records, edges)
+    counts = np.zeros(shape, np.uint8 if binary else _count_dtype(dtype))
+    flat = counts.reshape(-1)
+    if binary:
+        _over_bins(shape[0], len(records), lambda a, b: mark(records, bound, shape, flat, a, b))
+    else:
+        limit = int(np.iinfo(counts.dtype).max)
+        over = _over_bins(shape[0], len(records), lambda a, b: count(records, bound, shape, flat, limit, a, b))
+        if any(over):
+            raise InputError(f"a bin holds more than {limit} events at one pixel; dtype={dtype!r} must be wider")
+    return Frames(counts, len(records) - int(bound[-1]))
 
 
 def bin_count(dt: float, duration: float) -> int:
@@ -80,7 +102,17 @@ def bin_count(dt: float, duration: float) -> int:
     >>> bin_count(5e-3, 0.3), bin_count(7e-3, 0.3)
     (60, 43)
     """
-    return -(-_microseconds("duration", duration) // _microseconds("dt", dt))
+    return -(-microseconds("duration", duration) // microseconds("dt", dt))
+
+
+def bin_edges(start: int, length: int, step: int) -> NDArray[np.int64]:
+    """Edges ``[T + 1]`` of bins of ``step`` us over ``[start, start + length)`` us; the last bin may be shorter.
+
+    >>> bin_edges(100, 25, 10).tolist()
+    [100, 110, 120, 125]
+    """
+    bins = -(-length // step)
+    return np.minimum(np.arange(bins + 1, dtype=np.int64) * step, length) + start
 
 
 def events_to_frames_reference(
@@ -89,78 +121,48 @@ def events_to_frames_reference(
     dt: float,
     duration: float | None = None,
     *,
+    start: float = 0.0,
     binary: bool = False,
+    dtype: Literal["int32", "uint16", "uint8"] = "int32",
 ) -> Frames:
     """Definition of :func:`events_to_frames` in plain NumPy; same arguments and result."""
-    t, x, y, p, step, end, shape = _plan(events, sensor_size, dt, duration)
-    inside = t < end
-    counts = np.zeros(shape, np.int32)
-    np.add.at(counts, (t[inside] // step, p[inside], y[inside], x[inside]), 1)
-    frames = (counts > 0).astype(np.uint8) if binary else counts
-    return Frames(frames, int(np.count_nonzero(~inside)))
+    records, edges, shape = _plan(events, sensor_size, dt, duration, start)
+    inside = records[records["t"] < edges[-1]]
+    p = inside["p"].astype(np.int64) * (shape[1] > 1)
+    counts = np.zeros(shape, np.int64)
+    np.add.at(counts, ((inside["t"] - edges[0]) // microseconds("dt", dt), p, inside["y"], inside["x"]), 1)
+    made = (counts > 0).astype(np.uint8) if binary else counts.astype(_count_dtype(dtype))
+    if not binary and not np.array_equal(made, counts):
+        raise InputError(f"a bin holds {counts.max()} events at one pixel; dtype={dtype!r} must be wider")
+    return Frames(made, len(records) - len(inside))
 
 
-class _Plan(NamedTuple):
-    t: NDArray[np.int64]
-    x: NDArray[np.int64]
-    y: NDArray[np.int64]
-    p: NDArray[np.int64]
-    step: int  # microseconds
-    end: int  # microseconds
-    shape: tuple[int, int, int, int]
-
-
-def _plan(events: NDArray[Any], sensor_size: tuple[int, int, int], dt: float, duration: float | None) -> _Plan:
-    """Columns as contiguous int64, bins in microseconds; refuses events that have no place."""
-    names = events.dtype.names or ()
-    columns = [events[name] for name in ("t", "x", "y", "p") if name in names]
-    if len(columns) != 4 or any(column.dtype.kind not in "iub" for column in columns):
-        raise InputError(f"events must have whole-number fields t, x, y and p, got dtype {events.dtype}")
+def _plan(
+    events: NDArray[Any], sensor_size: tuple[int, int, int], dt: float, duration: float | None, start: float
+) -> tuple[NDArray[np.void], NDArray[np.int64], tuple[int, int, int, int]]:
+    """Records in order of time, edges of the bins in microseconds, shape of the frames."""
+    records = as_records(events, sensor_size, sort=True)
+    step = microseconds("dt", dt)
+    span = span_of(records, start, duration)
     width, height, polarities = sensor_size
-    if min(sensor_size) < 1:
-        raise InputError(f"sensor_size must be (width, height, polarities), each at least 1, got {sensor_size}")
-    t, x, y, p = (np.ascontiguousarray(column, np.int64) for column in columns)
-    last = int(t.max(initial=-1))
-    end = last + 1 if duration is None else _microseconds("duration", duration)
-    for name, column, size in (("x", x, width), ("y", y, height), ("p", p, max(polarities, 2))):
-        _check_range(name, column, size)
-    if t.min(initial=0) < 0:
-        raise InputError(f"event t={t.min()} us lies before time zero")
-    step = _microseconds("dt", dt)
-    polarity = p if polarities > 1 else np.zeros_like(p)
-    return _Plan(t, x, y, polarity, step, end, (-(-end // step), polarities, height, width))
+    edges = bin_edges(span.start, span.length, step)
+    return records, edges, (len(edges) - 1, polarities, height, width)
 
 
-def _check_range(name: str, column: NDArray[Any], size: int) -> None:
-    if len(column) and not (column.min() >= 0 and column.max() < size):
-        seen = column.min() if column.min() < 0 else column.max()
-        raise InputError(f"event {name}={seen} is out of range; allowed are 0 to {size - 1}")
+def _count_dtype(dtype: str) -> np.dtype[Any]:
+    if dtype not in _COUNTS:
+        raise InputError(f"dtype must be one of {', '.join(_COUNTS)}, got {dtype!r}")
+    return np.dtype(dtype)
 
 
-def _microseconds(name: str, seconds: float) -> int:
-    exact = seconds * 1e6 if isinstance(seconds, int | float | np.number) else math.nan
-    if not (math.isfinite(exact) and exact >= 0.5 and math.isclose(exact, round(exact), rel_tol=1e-9)):
-        raise InputError(f"{name} must be a positive whole number of microseconds, given in seconds, got {seconds!r}")
-    return round(exact)
+def _over_bins(bins: int, events: int, call: Any) -> list[Any]:
+    """``call(first, last)`` for blocks of bins, on as many threads as there are; its answers in order."""
+    size = max(1, bins if events < _FEW else -(-bins // _BLOCKS))
+    blocks = [(a, min(bins, a + size)) for a in range(0, bins, size)]
+    answers: list[Any] = [None] * len(blocks)
 
+    def run(number: int) -> None:
+        answers[number] = call(*blocks[number])
 
-@numba.njit(cache=True, nogil=True)
-def _scatter(
-    t: NDArray[np.int64],
-    x: NDArray[np.int64],
-    y: NDArray[np.int64],
-    p: NDArray[np.int64],
-    step: int,
-    end: int,
-    binary: bool,
-    counts: NDArray[Any],
-) -> int:
-    late = 0
-    for e in range(t.shape[0]):
-        if t[e] >= end:
-            late += 1
-        elif binary:
-            counts[t[e] // step, p[e], y[e], x[e]] = 1
-        else:
-            counts[t[e] // step, p[e], y[e], x[e]] += 1
-    return late
+    run_blocks([lambda n=n: run(n) for n in range(len(blocks))])  # type: ignore[misc]
+    return answers

@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tonic.transforms
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from neuro.errors import InputError
-from neuro.kernels.events import bin_count, events_to_frames, events_to_frames_reference
+from neuro.kernels.events import bin_count, bin_edges, events_to_frames, events_to_frames_reference
 
 DTYPE = np.dtype([("t", "i8"), ("x", "i2"), ("y", "i2"), ("p", "?")])
 
@@ -157,3 +159,53 @@ def test_wrong_arrays_and_sensors_are_refused() -> None:
 
 def test_bin_count_rounds_up() -> None:
     assert [bin_count(5e-3, d) for d in (1e-6, 5e-3, 5.001e-3, 0.3)] == [1, 1, 2, 60]
+
+
+def test_bin_edges_end_at_the_length() -> None:
+    assert bin_edges(7, 0, 5).tolist() == [7]
+    assert bin_edges(7, 10, 5).tolist() == [7, 12, 17]
+    assert bin_edges(7, 11, 5).tolist() == [7, 12, 17, 18]
+
+
+def test_start_anchors_the_bins_where_tonic_puts_them() -> None:
+    size = (6, 5, 2)
+    events = random_events(400, size, 3000)
+    events["t"] += 123_456
+    events["t"][-1] = events["t"][0] + 3100
+    start = float(events["t"][0]) * 1e-6
+    theirs = tonic.transforms.ToFrame(sensor_size=size, time_window=200)(events)
+    ours, late = events_to_frames(events, size, 200e-6, start=start)
+    assert (len(theirs), len(ours), late) == (15, 16, 0)
+    assert np.array_equal(theirs, ours[:15])
+    assert ours.sum() == 400
+    with pytest.raises(InputError, match=r"lies before start=1\.0 s; crop the recording or start earlier"):
+        events_to_frames(events, size, 200e-6, start=1.0)
+
+
+@pytest.mark.parametrize(("dtype", "most"), [("uint8", 255), ("uint16", 65535)])
+def test_a_narrow_count_is_exact_or_refused(dtype: Any, most: int) -> None:
+    events = np.zeros(most, DTYPE)
+    for function in (events_to_frames, events_to_frames_reference):
+        frames, _ = function(events, (1, 1, 2), 1e-3, dtype=dtype)
+        assert frames.dtype == dtype
+        assert frames[0, 0, 0, 0] == most
+        with pytest.raises(InputError, match=f"dtype='{dtype}' must be wider"):
+            function(np.zeros(most + 1, DTYPE), (1, 1, 2), 1e-3, dtype=dtype)
+    with pytest.raises(InputError, match="dtype must be one of int32, uint16, uint8"):
+        events_to_frames(events, (1, 1, 2), 1e-3, dtype=dtype + "x")
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_number_of_threads_changes_nothing(binary: bool) -> None:
+    size = (9, 7, 2)
+    events = random_events(40_000, size, 100_000)
+    wanted = events_to_frames_reference(events, size, 1e-3, 70e-3, binary=binary)
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            made = events_to_frames(events, size, 1e-3, 70e-3, binary=binary)
+            assert np.array_equal(made.counts, wanted.counts)
+            assert made.late == wanted.late
+    finally:
+        torch.set_num_threads(before)
