@@ -4,6 +4,7 @@ The discretisation is named, never implied. ``"euler"`` takes ``s + dt * ds/dt``
 right-hand side at the old state. ``"exponential"`` solves the linear system exactly for an
 input held constant over the step (exponential integrator; Rotter & Diesmann 1999, Biol.
 Cybern. 81:381), also for a state driven by another one (the two exponentials of CuBa-LIF).
+Lines that are maps from step to step are taken as they stand under either.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from types import MappingProxyType
 import sympy
 
 from neuro.errors import InputError, unknown_name
-from neuro.kernels.equations import DT, Equations, symbol
+from neuro.kernels.equations import COUNTDOWN, DT, Equations, after_step, symbol
 
 __all__ = ["METHODS", "discretise", "phi1"]
 
@@ -25,14 +26,16 @@ class phi1(sympy.Function):  # type: ignore[misc] # a mathematical function, nam
 
 def _euler(equations: Equations) -> dict[str, sympy.Expr]:
     # Kept as v + (dt/tau)*(...) instead of expanded: the rounding NIR's reference has.
-    return {s: symbol(s) + DT * flow for s, flow in equations.flow.items()}
+    return {s: line if s in equations.maps else symbol(s) + DT * line for s, line in equations.flow.items()}
 
 
 def _exponential(equations: Equations) -> dict[str, sympy.Expr]:
-    states = [symbol(s) for s in equations.states]
-    inputs = [symbol(x) for x in equations.inputs]
-    matrix, offset = _linear_form(equations, states)
-    update: dict[str, sympy.Expr] = {}
+    states = [symbol(s) for s in equations.states if s not in equations.maps]
+    # What the flow does not move is constant over the step, as an input is.
+    fresh = [after_step(s) for s in equations.states]
+    inputs = [*(symbol(x) for x in (*equations.inputs, *sorted(equations.maps))), *fresh]
+    matrix, offset = _linear_form(equations, states, inputs)
+    update = {s: equations.flow[s] for s in equations.states}
     for k, state in enumerate(states):
         rate = matrix[k, k]
         drivers = [j for j in range(len(states)) if j != k and matrix[k, j] != 0]
@@ -58,10 +61,12 @@ def _exponential(equations: Equations) -> dict[str, sympy.Expr]:
     return update
 
 
-def _linear_form(equations: Equations, states: list[sympy.Symbol]) -> tuple[sympy.Matrix, list[sympy.Expr]]:
-    flows = list(equations.flow.values())
+def _linear_form(
+    equations: Equations, states: list[sympy.Symbol], inputs: list[sympy.Symbol]
+) -> tuple[sympy.Matrix, list[sympy.Expr]]:
+    flows = [equations.flow[str(s)] for s in states]
     matrix = sympy.Matrix([[sympy.simplify(sympy.diff(f, s)) for s in states] for f in flows])
-    varying = {*states, *(symbol(x) for x in equations.inputs)}
+    varying = {*states, *inputs}
     if any(entry.free_symbols & varying for entry in matrix):
         raise InputError(
             f"cell {equations.name!r} is not linear in its states, so it has no exact exponential step; "
@@ -78,6 +83,8 @@ def _reach(rate: sympy.Expr) -> sympy.Expr:
 def _by_input(offset: sympy.Expr, gain: sympy.Expr, inputs: list[sympy.Symbol]) -> list[sympy.Expr]:
     """``gain * offset`` as one term per input and one constant, so that each is one coefficient."""
     expanded = sympy.expand(offset)
+    if any(sympy.diff(expanded, a, b) != 0 for a in inputs for b in inputs):
+        return [offset * gain]
     terms = [sympy.simplify(expanded.coeff(x)) * gain * x for x in inputs]
     rest = expanded.subs(dict.fromkeys(inputs, 0))
     return [*terms, sympy.simplify(rest) * gain]
@@ -88,8 +95,12 @@ METHODS: Mapping[str, Callable[[Equations], dict[str, sympy.Expr]]] = MappingPro
 )
 
 
-def discretise(equations: Equations, method: str) -> dict[str, sympy.Expr]:
+def discretise(equations: Equations, method: str, *, refractory: bool = False) -> dict[str, sympy.Expr]:
     r"""State after one step (before any reset), as expressions in states, inputs, parameters and dt.
+
+    With ``refractory`` there is one more state, :data:`~neuro.kernels.equations.COUNTDOWN`: the
+    steps the membrane is still held for, this one included. A spike sets it one higher than the
+    steps to hold, each step takes one off.
 
     Raises:
         InputError: unknown ``method``, or equations that it cannot solve.
@@ -104,4 +115,13 @@ def discretise(equations: Equations, method: str) -> dict[str, sympy.Expr]:
     """
     if method not in METHODS:
         raise unknown_name("method", method, METHODS)
-    return METHODS[method](equations)
+    lines = METHODS[method](equations)
+    if refractory:
+        left = symbol(COUNTDOWN)
+        held = left > sympy.Rational(3, 2)
+        lines |= {s: sympy.Piecewise((symbol(s), held), (lines[s], True)) for s in equations.membrane}
+        lines[COUNTDOWN] = sympy.Piecewise((left - 1, left > sympy.Rational(1, 2)), (sympy.Integer(0), True))
+    update: dict[str, sympy.Expr] = {}
+    for state, line in lines.items():
+        update[state] = line.xreplace({after_step(s): new for s, new in update.items()})
+    return update

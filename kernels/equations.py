@@ -3,14 +3,19 @@
 A declaration is a few lines of text, checked when the module that holds it is imported::
 
     dv/dt = ((v_leak - v) + r*x) / tau      # continuous dynamics, one line per state
+    w' = exp(-dt/tau_w)*w + a*v'            # or a map from step to step
+    start v = v_leak                        # where a state begins; zero unless said
     spike when v > v_threshold              # absent for a cell that never spikes
     reset value: v = v_reset                # one line per named kind of reset and state
     reset subtract: v = v - v_threshold
     output v                                # absent: the output is the spike z
 
-``x`` is the input current. Names are states (left of a ``d/dt``), inputs, declared
-parameters and ``z``, the spike (in ``output`` only). A mistake raises
-:class:`~neuro.errors.InputError` with the line at fault.
+``x`` is the input current. Names are states (left of a ``d/dt`` or a prime), inputs, declared
+parameters and ``z``, the spike (in ``output`` only); maps and resets may use ``dt``, the step
+in seconds. In dynamics ``v`` is the value before the step and ``v'`` the one after it (before
+any reset), which lines below that of ``v`` may read. The states left of ``>`` are the membrane,
+which a refractory period holds. A mistake raises :class:`~neuro.errors.InputError` with the
+line at fault.
 """
 
 from __future__ import annotations
@@ -26,17 +31,20 @@ from sympy.parsing.sympy_parser import parse_expr
 
 from neuro.errors import InputError
 
-__all__ = ["DT", "SPIKE", "Equations", "Parameter", "symbol"]
+__all__ = ["COUNTDOWN", "DT", "PERIOD", "SPIKE", "Equations", "Parameter", "after_step", "symbol"]
 
 _FUNCTIONS: Mapping[str, object] = MappingProxyType(
     {name: getattr(sympy, name) for name in ("exp", "log", "sqrt", "tanh", "sin", "cos", "Abs", "Max", "Min")}
     | {"Symbol": sympy.Symbol, "Integer": sympy.Integer, "Float": sympy.Float, "Rational": sympy.Rational}
 )
 _FLOW = re.compile(r"d(?P<state>[A-Za-z_]\w*)/dt\s*=\s*(?P<right>.+)")
+_MAP = re.compile(r"(?P<state>[A-Za-z_]\w*)'\s*=\s*(?P<right>.+)")
+_START = re.compile(r"start\s+(?P<state>[A-Za-z_]\w*)\s*=\s*(?P<right>.+)")
+_PRIMED = re.compile(r"\b([A-Za-z]\w*)'")
 _SPIKE = re.compile(r"spike\s+when\s+(?P<left>.+?)>(?P<right>.+)")
 _RESET = re.compile(r"reset\s+(?P<kind>\w+)\s*:\s*(?P<state>[A-Za-z_]\w*)\s*=\s*(?P<right>.+)")
 # Names the compiler gives to its own quantities (coefficients, adjoints, the spike, the step).
-_RESERVED = re.compile(r"c\d+|[gpq]_\w+|gy|sd|u|z|dt|_\w*|F|math|numba|np|torch|phi1")
+_RESERVED = re.compile(r"c\d+|[gpq]_\w+|gy|sd|u|z|dt|_\w*|F|math|numba|np|torch|phi1|refractory(_period)?")
 _OUTPUT = re.compile(r"output\s+(?P<right>.+)")
 
 
@@ -45,8 +53,17 @@ def symbol(name: str) -> sympy.Symbol:
     return sympy.Symbol(name, real=True)
 
 
+def after_step(name: str) -> sympy.Symbol:
+    """The symbol for the new value of state ``name``, written with a prime in a declaration."""
+    return symbol(f"_after_{name}")
+
+
 SPIKE = symbol("z")
 DT = symbol("dt")
+COUNTDOWN = "refractory"
+"""Name of the state (steps left) that a refractory period adds to a cell."""
+PERIOD = "refractory_period"
+"""Name of its parameter [s]."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +94,12 @@ class Equations:
         parameters: every name that is neither state, input nor ``z``.
         inputs: names of the input currents, ``("x",)`` unless said.
 
+    Attributes:
+        flow: right-hand side of each state's line, in the order written.
+        maps: the states whose line is a map, not a differential equation.
+        start: where states begin, in parameters; zero for those left out.
+        membrane: the states that a refractory period holds.
+
     Raises:
         InputError: an undefined symbol, a parameter never used, a drive that no state
             enters, a line of no known form, a non-finite value at the defaults; the
@@ -96,6 +119,9 @@ class Equations:
     parameters: Mapping[str, Parameter]
     inputs: tuple[str, ...] = ("x",)
     flow: Mapping[str, sympy.Expr] = field(init=False, repr=False, compare=False)
+    maps: frozenset[str] = field(init=False, repr=False, compare=False)
+    start: Mapping[str, sympy.Expr] = field(init=False, repr=False, compare=False)
+    membrane: tuple[str, ...] = field(init=False, repr=False, compare=False)
     drive: sympy.Expr | None = field(init=False, repr=False, compare=False)
     resets: Mapping[str, Mapping[str, sympy.Expr]] = field(init=False, repr=False, compare=False)
     output: sympy.Expr = field(init=False, repr=False, compare=False)
@@ -104,6 +130,9 @@ class Equations:
         reading = _Reading(self)
         object.__setattr__(self, "parameters", MappingProxyType(dict(self.parameters)))
         object.__setattr__(self, "flow", MappingProxyType(reading.flow))
+        object.__setattr__(self, "maps", frozenset(reading.maps))
+        object.__setattr__(self, "start", MappingProxyType(reading.start))
+        object.__setattr__(self, "membrane", reading.membrane)
         object.__setattr__(self, "drive", reading.drive)
         object.__setattr__(self, "resets", MappingProxyType(reading.resets))
         object.__setattr__(self, "output", reading.output)
@@ -138,6 +167,9 @@ class _Reading:
         self.parameters = equations.parameters
         self.inputs = equations.inputs
         self.flow: dict[str, sympy.Expr] = {}
+        self.maps: set[str] = set()
+        self.start: dict[str, sympy.Expr] = {}
+        self.membrane: tuple[str, ...] = ()
         self.drive: sympy.Expr | None = None
         self.resets: dict[str, dict[str, sympy.Expr]] = {}
         self.output: sympy.Expr = SPIKE
@@ -146,7 +178,7 @@ class _Reading:
         for name in (*self.inputs, *self.parameters):
             self._refuse_reserved(name)
         lines = list(self._lines(equations.text))
-        self.states = tuple(m["state"] for _, m in lines if m.re is _FLOW)
+        self.states = tuple(m["state"] for _, m in lines if m.re in (_FLOW, _MAP))
         for self.line, match in lines:
             self._take(match)
 
@@ -162,15 +194,24 @@ class _Reading:
             self.line = raw.split("#")[0].strip()
             if not self.line:
                 continue
-            forms = (_FLOW, _SPIKE, _RESET, _OUTPUT)
+            forms = (_FLOW, _MAP, _START, _SPIKE, _RESET, _OUTPUT)
             match = next((m for form in forms if (m := form.fullmatch(self.line))), None)
             if match is None:
-                raise self._error("expected 'dS/dt = ...', 'spike when a > b', 'reset KIND: S = ...' or 'output ...'")
+                raise self._error(
+                    "expected 'dS/dt = ...', \"S' = ...\", 'start S = ...', 'spike when a > b', "
+                    "'reset KIND: S = ...' or 'output ...'"
+                )
             yield self.line, match
 
     def _expression(self, text: str, extra: tuple[str, ...] = ()) -> sympy.Expr:
-        known = {*self.states, *self.inputs, *self.parameters, *extra}
+        return self._read(text, {*self.states, *self.inputs, *self.parameters, *extra})
+
+    def _read(self, text: str, known: set[str]) -> sympy.Expr:
+        for name in _PRIMED.findall(text):
+            if str(after_step(name)) not in known:
+                raise self._error(f"{name}' is the new value of a state and known only in dynamics below its line")
         table = {name: symbol(name) for name in known}
+        text = _PRIMED.sub(lambda primed: str(after_step(primed[1])), text)
         try:
             expression = sympy.sympify(parse_expr(text, local_dict=table, global_dict=dict(_FUNCTIONS)))
         except (SyntaxError, TypeError, AttributeError, NameError, ValueError) as error:
@@ -178,35 +219,52 @@ class _Reading:
         unknown = sorted(str(s) for s in expression.free_symbols if str(s) not in known)
         if unknown:
             raise self._error(
-                f"undefined symbol {unknown[0]!r}; declare it as a parameter (known: {', '.join(sorted(known))})"
+                f"undefined symbol {unknown[0]!r}; declare it as a parameter (known: "
+                f"{', '.join(n for n in sorted(known) if not n.startswith('_'))})"
             )
         self.origin.append((self.line, expression))
         return expression
 
     def _take(self, match: re.Match[str]) -> None:
         right = match["right"]
-        if match.re is _FLOW:
-            self._refuse_reserved(match["state"])
-            if match["state"] in self.flow:
-                raise self._error(f"state {match['state']!r} has two lines")
-            self.flow[match["state"]] = self._expression(right)
+        if match.re in (_FLOW, _MAP):
+            self._take_dynamics(match)
+        elif match.re is _START:
+            self._require_state(match["state"])
+            self.start[match["state"]] = self._read(right, set(self.parameters))
         elif match.re is _SPIKE:
             if self.drive is not None:
                 raise self._error("a cell has one spike condition")
-            self.drive = self._expression(match["left"]) - self._expression(right)
+            left = self._expression(match["left"])
+            self.membrane = tuple(s for s in self.states if symbol(s) in left.free_symbols)
+            self.drive = left - self._expression(right)
             if not any(symbol(s) in self.drive.free_symbols for s in self.states):
                 raise self._error("the spike condition depends on no state, so it can never be driven")
         elif match.re is _RESET:
-            if match["state"] not in self.states:
-                raise self._error(f"{match['state']!r} is no state (states: {', '.join(self.states)})")
-            self.resets.setdefault(match["kind"], {})[match["state"]] = self._expression(right)
+            self._require_state(match["state"])
+            self.resets.setdefault(match["kind"], {})[match["state"]] = self._expression(right, ("dt",))
         else:
             self.output = self._expression(right, ("z",))
+
+    def _take_dynamics(self, match: re.Match[str]) -> None:
+        state = match["state"]
+        self._refuse_reserved(state)
+        if state in self.flow:
+            raise self._error(f"state {state!r} has two lines")
+        fresh = tuple(str(after_step(s)) for s in self.flow)
+        if match.re is _MAP:
+            self.maps.add(state)
+            fresh = ("dt", *fresh)
+        self.flow[state] = self._expression(match["right"], fresh)
+
+    def _require_state(self, name: str) -> None:
+        if name not in self.states:
+            raise self._error(f"{name!r} is no state (states: {', '.join(self.states)})")
 
     def check(self) -> None:
         """Refuse what cannot be a cell, naming the line at fault."""
         if not self.flow:
-            raise InputError(f"cell {self.name!r} declares no state; write a line 'dS/dt = ...'")
+            raise InputError(f"cell {self.name!r} declares no state; write a line 'dS/dt = ...' or \"S' = ...\"")
         if self.drive is None and (self.resets or SPIKE in self.output.free_symbols):
             raise InputError(f"cell {self.name!r} has no line 'spike when ...' but resets or outputs a spike")
         used = {str(s) for _, expression in self.origin for s in expression.free_symbols}
@@ -221,6 +279,7 @@ class _Reading:
         point = {symbol(n): sympy.Float(p.default) for n, p in self.parameters.items()}
         # Off zero and all different, so that only a true singularity at the defaults is met.
         point |= {symbol(n): sympy.Float(0.01 * (k + 1)) for k, n in enumerate((*self.states, *self.inputs, "z"))}
+        point |= {after_step(s): point[symbol(s)] for s in self.states} | {DT: sympy.Float(1e-3)}
         for line, expression in self.origin:
             self.line = line
             value = expression.subs(point)

@@ -8,15 +8,15 @@ The backward step is derived here by the symbolic Jacobian.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 import sympy
 
-from neuro.errors import unknown_name
+from neuro.errors import InputError, unknown_name
 from neuro.kernels.discretise import discretise
-from neuro.kernels.equations import DT, SPIKE, Equations, symbol
+from neuro.kernels.equations import COUNTDOWN, DT, PERIOD, SPIKE, Equations, symbol
 from neuro.kernels.route import Route
 
 __all__ = ["Backward", "Program", "compile_program", "current_states", "derive_backward", "saved_states", "uses_spike"]
@@ -53,7 +53,7 @@ class Program:
 class _Hoist:
     """Collects the maximal parts of expressions that depend on parameters and dt only."""
 
-    def __init__(self, parameters: Mapping[str, object]) -> None:
+    def __init__(self, parameters: Iterable[str]) -> None:
         self.constant = {DT, *(symbol(name) for name in parameters)}
         self.found: dict[sympy.Expr, sympy.Symbol] = {}
 
@@ -70,7 +70,14 @@ class _Hoist:
             return expression
         if expression.is_Add or expression.is_Mul:
             return self._nary(expression)
+        if isinstance(expression, sympy.Piecewise):
+            return sympy.Piecewise(*((self(value), self._condition(c)) for value, c in expression.args), evaluate=False)
         return expression.func(*(self(a) for a in expression.args))
+
+    def _condition(self, condition: sympy.Basic) -> sympy.Basic:
+        if condition == sympy.true:
+            return condition
+        return condition.func(self(condition.lhs), self(condition.rhs))
 
     def _nary(self, expression: sympy.Expr) -> sympy.Expr:
         pure = [a for a in expression.args if self._is_pure(a)]
@@ -79,27 +86,64 @@ class _Hoist:
         return expression.func(*([self._name(whole)] if whole is not None else []), *rest)
 
 
+def _branches(expression: sympy.Expr) -> sympy.Expr:
+    """``Max``, ``Min`` and ``Abs`` as choices, whose derivative every engine takes on the same side.
+
+    Conditions keep theirs: they are printed, never differentiated.
+    """
+    if not expression.has(sympy.Max, sympy.Min, sympy.Abs):
+        return expression
+    if isinstance(expression, sympy.Max | sympy.Min):
+        return _extremum(type(expression), *expression.args)
+    if isinstance(expression, sympy.Abs):
+        (inside,) = expression.args
+        value = _branches(inside)
+        return sympy.Piecewise((value, inside > 0), (-value, True))
+    if isinstance(expression, sympy.Piecewise):
+        return sympy.Piecewise(*((_branches(value), condition) for value, condition in expression.args))
+    return expression.func(*map(_branches, expression.args))
+
+
+def _extremum(kind: type[sympy.Expr], first: sympy.Expr, *others: sympy.Expr) -> sympy.Expr:
+    if not others:
+        return _branches(first)
+    second, *rest = others
+    condition = first > second if kind is sympy.Max else first < second
+    return sympy.Piecewise((_extremum(kind, first, *rest), condition), (_extremum(kind, second, *rest), True))
+
+
 @lru_cache(maxsize=256)
-def compile_program(equations: Equations, method: str, reset: str) -> Program:
+def compile_program(equations: Equations, method: str, reset: str, refractory: bool = False) -> Program:
     """The program of ``equations`` under a named discretisation and reset.
 
+    With ``refractory`` a spike is followed by ``round(refractory / dt)`` steps in which the
+    membrane is held and neither spikes nor has a surrogate derivative (Bellec et al. 2020);
+    :data:`~neuro.kernels.equations.PERIOD` [s] is one more parameter.
+
     Raises:
-        InputError: unknown method or reset; equations the method cannot solve.
+        InputError: unknown method or reset; equations the method cannot solve; a refractory
+            period of a cell that never spikes.
     """
     if reset not in equations.reset_kinds:
         raise unknown_name("reset", reset, equations.reset_kinds)
-    hoist = _Hoist(equations.parameters)
-    update = discretise(equations, method)
-    target = equations.reset(reset)
+    update = discretise(equations, method, refractory=refractory)
+    target, drive = dict(equations.reset(reset)), equations.drive
+    if refractory:
+        if drive is None:
+            raise InputError(f"cell {equations.name!r} never spikes, so it has no refractory period")
+        left = symbol(COUNTDOWN)
+        drive = sympy.Piecewise((sympy.Integer(-1), left > sympy.Rational(1, 2)), (drive, True))
+        target[COUNTDOWN] = sympy.floor(symbol(PERIOD) / DT + sympy.Rational(1, 2)) + 1
+    hoist = _Hoist((*equations.parameters, PERIOD))
     lines = {
-        "update": tuple(hoist(update[s]) for s in equations.states),
-        "output": hoist(equations.output),
-        "reset": tuple(hoist(target.get(s, symbol(s))) for s in equations.states),
+        "update": tuple(hoist(_branches(line)) for line in update.values()),
+        "output": hoist(_branches(equations.output)),
+        "reset": tuple(hoist(_branches(target.get(s, symbol(s)))) for s in update),
     }
-    drive = None if equations.drive is None else hoist(equations.drive)
+    drive = None if drive is None else hoist(_branches(drive))
     return Program(
         name=equations.name,
-        states=equations.states,
+        states=tuple(update),
         inputs=equations.inputs,
         coefficients=tuple(hoist.found),
         drive=drive,

@@ -35,7 +35,7 @@ def _phi1(a: Tensor) -> Tensor:
 _TORCH = Dialect(
     number=lambda value: f"({value!r})",
     functions=MappingProxyType(
-        {name: f"torch.{name}" for name in ("exp", "log", "sqrt", "tanh", "sin", "cos", "abs", "atan", "erf", "sign")}
+        {name: f"torch.{name}" for name in ("exp", "log", "sqrt", "tanh", "sin", "cos", "abs", "atan", "erf", "floor")}
         | {"phi1": "phi1"}
     ),
     select=lambda condition, then, otherwise: f"torch.where({condition}, {then}, {otherwise})",
@@ -56,7 +56,8 @@ def coefficients(program: Program, parameters: dict[str, Tensor], dt: float) -> 
     """Values of the program's coefficients; differentiable in the parameters.
 
     Args:
-        parameters: each a 0-d tensor or ``[N]``, in SI units.
+        parameters: each a 0-d tensor or ``[N]``, in SI units; with a refractory period also
+            ``refractory_period``.
         dt: time step in seconds.
 
     Returns:

@@ -40,6 +40,7 @@ class ScanSpec:
         reset: name of the reset.
         surrogate: derivative used for the spike in backward.
         learned: names of the parameters whose gradient is wanted.
+        refractory: whether a refractory period follows each spike.
     """
 
     equations: Equations
@@ -47,11 +48,12 @@ class ScanSpec:
     reset: str
     surrogate: Surrogate = field(default_factory=Surrogate)
     learned: frozenset[str] = frozenset()
+    refractory: bool = False
 
     @property
     def program(self) -> Program:
         """The compiled program."""
-        return compile_program(self.equations, self.method, self.reset)
+        return compile_program(self.equations, self.method, self.reset, self.refractory)
 
     @property
     def learned_coefficients(self) -> tuple[int, ...]:
@@ -68,7 +70,7 @@ class ScanSpec:
             "inputs": list(e.inputs),
         }
         options = {"method": self.method, "reset": self.reset, "surrogate": asdict(self.surrogate)}
-        return json.dumps(declaration | options | {"learned": sorted(self.learned)})
+        return json.dumps(declaration | options | {"learned": sorted(self.learned), "refractory": self.refractory})
 
 
 @lru_cache(maxsize=512)
@@ -81,7 +83,8 @@ def _from_text(text: str) -> ScanSpec:
         tuple(made["inputs"]),
     )
     surrogate = Surrogate(**made["surrogate"])
-    return ScanSpec(equations, made["method"], made["reset"], surrogate, frozenset(made["learned"]))
+    learned = frozenset(made["learned"])
+    return ScanSpec(equations, made["method"], made["reset"], surrogate, learned, made["refractory"])
 
 
 @lru_cache(maxsize=512)

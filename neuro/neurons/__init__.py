@@ -1,6 +1,40 @@
 """Cells declared by their equations, grouped by family."""
 
-from neuro.neurons.cell import Cell, State
-from neuro.neurons.integrate_and_fire import CELLS, IF, LI, LIF, CuBaLIF
+from collections.abc import Mapping
+from types import MappingProxyType
 
-__all__ = ["CELLS", "IF", "LI", "LIF", "Cell", "CuBaLIF", "State"]
+from neuro.neurons.adaptive import ALIF, PLIF, AdLIF, SEAdLIF
+from neuro.neurons.cell import Cell, State
+from neuro.neurons.integrate_and_fire import IF, LI, LIF, CuBaLIF
+from neuro.neurons.nonlinear import EIF, QIF, AdEx, Izhikevich
+from neuro.neurons.resonate import LRU, EventGate, ResonateAndFire
+
+__all__ = [
+    "ALIF",
+    "CELLS",
+    "EIF",
+    "IF",
+    "LI",
+    "LIF",
+    "LRU",
+    "PLIF",
+    "QIF",
+    "AdEx",
+    "AdLIF",
+    "Cell",
+    "CuBaLIF",
+    "EventGate",
+    "Izhikevich",
+    "ResonateAndFire",
+    "SEAdLIF",
+    "State",
+]
+
+_INTEGRATE_AND_FIRE = (LIF, CuBaLIF, IF, LI)
+_ADAPTIVE = (PLIF, ALIF, AdLIF, SEAdLIF)
+_NONLINEAR = (QIF, EIF, AdEx, Izhikevich)
+_RESONATE = (ResonateAndFire, LRU, EventGate)
+CELLS: Mapping[str, type[Cell]] = MappingProxyType(
+    {c.__name__: c for c in (*_INTEGRATE_AND_FIRE, *_ADAPTIVE, *_NONLINEAR, *_RESONATE)}
+)
+"""The cells that come with neuro, by name."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from neuro.errors import InputError, unknown_name
-from neuro.kernels.equations import Equations
+from neuro.kernels.equations import PERIOD, Equations
 from neuro.kernels.reference import torch_function
 from neuro.kernels.route import Route
 from neuro.kernels.scan import ScanSpec, scan, scan_trace
@@ -36,6 +36,10 @@ class Cell(nn.Module):
         reset: name of a reset that the equations declare, or ``"none"``.
         surrogate: derivative that stands in for that of the spike.
         learn: names of the parameters that train, one value per neuron each.
+        shared: names of the parameters that have one value for the whole population.
+        refractory: seconds after a spike, rounded to whole steps, for which the membrane is
+            held and cannot spike; a number or a tensor of shape ``size``. Adds a state that
+            counts the steps left. None: no refractory period.
         **parameters: values of the declared parameters, SI units; a number, or a tensor
             of shape ``size``.
 
@@ -51,6 +55,8 @@ class Cell(nn.Module):
 
     equations: ClassVar[Equations]
     learn_default: ClassVar[tuple[str, ...]] = ()
+    shared_default: ClassVar[tuple[str, ...]] = ()
+    surrogate_default: ClassVar[Surrogate] = Surrogate()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -66,6 +72,8 @@ class Cell(nn.Module):
         reset: str | None = None,
         surrogate: Surrogate | str | None = None,
         learn: Sequence[str] | None = None,
+        shared: Sequence[str] | None = None,
+        refractory: float | Tensor | None = None,
         **parameters: float | Tensor,
     ) -> None:
         super().__init__()
@@ -77,14 +85,18 @@ class Cell(nn.Module):
         self.dt = float(dt)
         self.method = method
         self.reset = self.equations.reset_kinds[0] if reset is None else reset
-        self.surrogate = Surrogate(surrogate) if isinstance(surrogate, str) else surrogate or Surrogate()
+        self.surrogate = Surrogate(surrogate) if isinstance(surrogate, str) else surrogate or self.surrogate_default
         self.learn = tuple(self.learn_default if learn is None else learn)
-        self._spec = ScanSpec(self.equations, method, self.reset, self.surrogate, frozenset(self.learn))
-        for name in (*parameters, *self.learn):
+        self.shared = tuple(self.shared_default if shared is None else shared)
+        held = refractory is not None
+        self._spec = ScanSpec(self.equations, method, self.reset, self.surrogate, frozenset(self.learn), held)
+        for name in (*parameters, *self.learn, *self.shared):
             if name not in self.equations.parameters:
                 raise unknown_name(f"{self._name} parameter", name, self.equations.parameters)
         for name, declared in self.equations.parameters.items():
             self._register(name, parameters.get(name, declared.default))
+        self.refractory: Tensor | None
+        self.register_buffer("refractory", None if refractory is None else self._checked_refractory(refractory))
         self._prepare()
 
     @property
@@ -95,7 +107,7 @@ class Cell(nn.Module):
         """Compile the declaration; made from it again, never stored."""
         self._text = self._spec.to_text()
         program = self._spec.program
-        arguments = ("dt", *self.equations.parameters)
+        arguments = ("dt", *self.equations.parameters, *((PERIOD,) if self._spec.refractory else ()))
         self._coefficients: Callable[..., tuple[Any, ...]] = torch_function(program.coefficients, arguments)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -107,12 +119,7 @@ class Cell(nn.Module):
 
     def _register(self, name: str, value: float | Tensor) -> None:
         declared = self.equations.parameters[name]
-        tensor = torch.as_tensor(value, dtype=torch.get_default_dtype() if not isinstance(value, Tensor) else None)
-        tensor = tensor.detach().clone()
-        if tensor.dim() and tuple(tensor.shape) != self.size:
-            raise InputError(
-                f"{self._name} {name} must be one number or of shape {self.size}, got shape {tuple(tensor.shape)}"
-            )
+        tensor = self._tensor(name, value)
         bad = ~torch.isfinite(tensor)
         if declared.positive:
             bad |= tensor <= 0
@@ -122,9 +129,35 @@ class Cell(nn.Module):
         if name not in self.learn:
             self.register_buffer(name, tensor)
         elif declared.positive:
-            self.register_parameter(f"log_{name}", nn.Parameter(tensor.expand(self.size).log()))
+            self.register_parameter(f"log_{name}", nn.Parameter(self._spread(name, tensor).log()))
         else:
-            self.register_parameter(name, nn.Parameter(tensor.expand(self.size).clone()))
+            self.register_parameter(name, nn.Parameter(self._spread(name, tensor).clone()))
+
+    def _tensor(self, name: str, value: float | Tensor) -> Tensor:
+        tensor = torch.as_tensor(value, dtype=torch.get_default_dtype() if not isinstance(value, Tensor) else None)
+        if tensor.dim() and tuple(tensor.shape) != self.size:
+            raise InputError(
+                f"{self._name} {name} must be one number or of shape {self.size}, got shape {tuple(tensor.shape)}"
+            )
+        if tensor.dim() and name in self.shared:
+            first = tensor.flatten()[0]
+            if bool((tensor != first).any()):
+                raise InputError(f"{self._name} {name} is shared, so it is one number, got {tensor.unique().numel()}")
+            tensor = first
+        return tensor.detach().clone()
+
+    def _spread(self, name: str, tensor: Tensor) -> Tensor:
+        return tensor if name in self.shared else tensor.expand(self.size)
+
+    def _checked_refractory(self, value: float | Tensor) -> Tensor:
+        tensor = self._tensor("refractory", value)
+        bad = ~torch.isfinite(tensor) | (tensor < 0) | ((tensor > 0) & (tensor < self.dt / 2))
+        if bool(bad.any()):
+            raise InputError(
+                f"{self._name} refractory must be 0 or at least half a step of {self.dt:g} s, "
+                f"got {tensor[bad][0].item():g}"
+            )
+        return tensor
 
     def value(self, name: str) -> Tensor:
         """The parameter ``name`` in SI units, 0-d or of shape ``size``; differentiable where it trains."""
@@ -140,9 +173,14 @@ class Cell(nn.Module):
     def initial_state(
         self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> State:
-        """All states zero: one ``[batch, *size]`` tensor per state variable."""
-        shape = (batch, *self.size)
-        return tuple(torch.zeros(shape, device=device, dtype=dtype) for _ in self.equations.states)
+        """One ``[batch, *size]`` tensor per state variable: zero, or where the equations start it (detached)."""
+        start, names = self.equations.start, tuple(self.equations.parameters)
+        given = dict(zip(start, torch_function(tuple(start.values()), names)(*map(self._stored, names)), strict=True))
+        state = [torch.zeros((batch, *self.size), device=device, dtype=dtype) for _ in self._spec.program.states]
+        return tuple(s + given[n] if n in given else s for n, s in zip(self._spec.program.states, state, strict=True))
+
+    def _stored(self, name: str) -> Tensor:
+        return self.value(name).detach()
 
     def forward(
         self, x: Tensor, state: State | None = None, *, route: Route | None = None, backend: str = "auto"
@@ -182,6 +220,7 @@ class Cell(nn.Module):
 
     def _values(self, neurons: int) -> list[Tensor]:
         named = [self.value(n) for n in self.equations.parameters]
+        named += [self.refractory] if self.refractory is not None else []
         # A shared parameter stays 0-d and broadcasts; a per-neuron one is laid out as [N].
         flat = [v.reshape(neurons) if v.dim() else v for v in named]
         like = flat[0]
@@ -195,9 +234,9 @@ class Cell(nn.Module):
             )
         if state is None:
             state = self.initial_state(x.shape[1], device=x.device, dtype=x.dtype)
-        if len(state) != len(self.equations.states) or any(s.shape != x.shape[1:] for s in state):
+        if len(state) != len(self._spec.program.states) or any(s.shape != x.shape[1:] for s in state):
             raise InputError(
-                f"{self._name} state must be {len(self.equations.states)} tensors of shape {tuple(x.shape[1:])}, "
+                f"{self._name} state must be {len(self._spec.program.states)} tensors of shape {tuple(x.shape[1:])}, "
                 f"got {[tuple(s.shape) for s in state]}"
             )
         return x.flatten(2), [s.flatten(1) for s in state]
@@ -215,6 +254,8 @@ class Cell(nn.Module):
                 "peak": self.surrogate.peak,
             },
             "learn": list(self.learn),
+            "shared": list(self.shared),
+            "refractory": None if self.refractory is None else self.refractory.tolist(),
             "per_neuron": [n for n in self.equations.parameters if n not in self.learn and self.value(n).dim()],
         }
 
@@ -226,12 +267,18 @@ class Cell(nn.Module):
             n: torch.full(size, cls.equations.parameters[n].default) for n in definition["per_neuron"]
         }
         options: dict[str, Any] = {k: definition[k] for k in ("dt", "method", "reset", "learn")}
+        options["shared"] = definition.get("shared", ())
+        if (held := definition.get("refractory")) is not None:
+            options["refractory"] = torch.tensor(held)
         return cls(size, surrogate=Surrogate(**definition["surrogate"]), **options, **vectors)
 
     def extra_repr(self) -> str:
         """Size, step, discretisation, reset and what trains."""
         parts = [str(self.size if len(self.size) > 1 else self.size[0]), f"dt={self.dt:g}", f"method={self.method!r}"]
-        return ", ".join([*parts, f"reset={self.reset!r}", f"learn={self.learn}"])
+        parts += [f"reset={self.reset!r}", f"learn={self.learn}"]
+        parts += [f"shared={self.shared}"] if self.shared else []
+        parts += [f"refractory={self.refractory.tolist()}"] if self.refractory is not None else []
+        return ", ".join(parts)
 
 
 def _signature(cls: type[Cell]) -> inspect.Signature:

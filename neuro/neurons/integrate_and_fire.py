@@ -13,7 +13,7 @@ from types import MappingProxyType
 from neuro.kernels.equations import Equations, Parameter
 from neuro.neurons.cell import Cell
 
-__all__ = ["CELLS", "IF", "LI", "LIF", "CuBaLIF"]
+__all__ = ["IF", "LI", "LIF", "CuBaLIF"]
 
 _TAU = Parameter(20e-3, "s", positive=True, doc="membrane time constant")
 _R = Parameter(1.0, "ohm", doc="membrane resistance")
@@ -96,7 +96,3 @@ class LI(Cell):
         {"tau": _TAU, "r": _R, "v_leak": _V_LEAK},
     )
     learn_default = ("tau",)
-
-
-CELLS: Mapping[str, type[Cell]] = MappingProxyType({c.__name__: c for c in (LIF, CuBaLIF, IF, LI)})
-"""The cells that come with neuro, by name."""

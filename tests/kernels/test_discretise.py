@@ -61,6 +61,38 @@ def test_exponential_cubalif_solves_the_equation_even_at_equal_time_constants(ta
     assert [i, v] == pytest.approx(list(exact), rel=1e-9)
 
 
+MAP = Equations(
+    "Map",
+    "w' = 0.5*w + a*v\nv' = exp(-dt/tau)*v + x - w'\ndi/dt = (v' - i)/tau\nspike when v > 9\noutput i*z",
+    {"tau": Parameter(0.02, "s", positive=True), "a": Parameter(0.3)},
+)
+
+
+@pytest.mark.parametrize("method", ["euler", "exponential"])
+def test_maps_run_in_the_order_written(method: str) -> None:
+    w, v, i = one_step(MAP, method, {"tau": 0.013, "a": 0.3}, [0.4, 0.7, -0.2], 0.8)
+    assert w == pytest.approx(0.5 * 0.4 + 0.3 * 0.7, rel=1e-14)
+    assert v == pytest.approx(np.exp(-DT / 0.013) * 0.7 + 0.8 - w, rel=1e-14)
+    decay = 1 - DT / 0.013 if method == "euler" else np.exp(-DT / 0.013)
+    assert i == pytest.approx(v + (-0.2 - v) * decay, rel=1e-13)
+
+
+def test_exponential_keeps_products_of_what_is_constant_over_the_step() -> None:
+    equations = Equations("P", "dv/dt = (x*x - v)/tau\noutput v", {"tau": Parameter(0.02, "s", positive=True)})
+    (v,) = one_step(equations, "exponential", {"tau": 0.01}, [0.3], 0.8)
+    assert v == pytest.approx(0.64 + (0.3 - 0.64) * np.exp(-DT / 0.01), rel=1e-13)
+
+
+def test_refractory_countdown_holds_the_membrane_only() -> None:
+    held = discretise(CuBaLIF.equations, "euler", refractory=True)
+    free = discretise(CuBaLIF.equations, "euler")
+    left = symbol("refractory")
+    assert held["i"] == free["i"]
+    assert held["v"].subs(left, 2) == symbol("v")
+    assert held["v"].subs(left, 1) == free["v"]
+    assert [held["refractory"].subs(left, n) for n in (0, 1, 4)] == [0, 0, 3]
+
+
 def test_unknown_method_suggests() -> None:
     with pytest.raises(InputError, match="did you mean 'exponential'"):
         discretise(LIF.equations, "exponentail")

@@ -7,7 +7,7 @@ import pickle  # noqa: TID251 - that definitions pickle is the point
 import pytest
 
 from neuro.errors import InputError
-from neuro.kernels.equations import Equations, Parameter
+from neuro.kernels.equations import Equations, Parameter, after_step
 
 TAU = {"tau": Parameter(0.02, "s", positive=True)}
 
@@ -33,6 +33,26 @@ def test_lines_become_expressions() -> None:
     assert str(made.output) == "v*z"
 
 
+def test_maps_starts_and_new_values() -> None:
+    made = Equations(
+        "Map",
+        """
+        v' = exp(-dt/tau)*v + x - w
+        dw/dt = (v' - w) / tau
+        start w = -tau
+        spike when v > 1 + w
+        reset value: v = v - dt/tau
+        """,
+        TAU,
+    )
+    assert made.states == ("v", "w")
+    assert made.maps == {"v"}
+    assert made.membrane == ("v",)
+    assert {k: str(e) for k, e in made.start.items()} == {"w": "-tau"}
+    assert after_step("v") in made.flow["w"].free_symbols
+    assert pickle.loads(pickle.dumps(made)) == made
+
+
 def test_equal_declarations_are_equal_and_pickle() -> None:
     one = Equations("L", "dv/dt = (x - v)/tau\noutput v", TAU)
     assert pickle.loads(pickle.dumps(one)) == one
@@ -53,6 +73,12 @@ def test_equal_declarations_are_equal_and_pickle() -> None:
         ("dv/dt = x/(tau - 0.02)\noutput v", "not a finite real number"),
         ("dv/dt = x/tau", "no line 'spike when ...'"),
         ("dv/dt = x/tau\ndv/dt = v\noutput v", "two lines"),
+        ("v' = x/tau\ndv/dt = v\noutput v", "two lines"),
+        ("v' = x/tau + w'\nw' = v\noutput v", "w' is the new value of a state"),
+        ("v' = x/tau\noutput v'", "v' is the new value of a state"),
+        ("v' = x/tau\nstart w = 1\noutput v", "'w' is no state"),
+        ("v' = x/tau\nstart v = x\noutput v", "undefined symbol 'x'"),
+        ("dv/dt = x*dt/tau\noutput v", "undefined symbol 'dt'"),
         ("output x*tau", "no state"),
         ("dz/dt = x/tau\noutput z", "'z' is reserved"),
         ("dc1/dt = x/tau\noutput c1", "'c1' is reserved"),

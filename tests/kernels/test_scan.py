@@ -33,7 +33,17 @@ ADAPTIVE = Equations(
         "b": Parameter(0.1, "V"),
     },
 )
-ALL = (LIF.equations, CuBaLIF.equations, IF.equations, LI.equations, ADAPTIVE)
+BRANCHES = Equations(
+    "Branches",
+    """
+    w' = exp(-dt/tau)*w + 0.1*Max(v, -1, w)
+    v' = Abs(w') + Min(0.9*v + 0.2*x, v_top)
+    spike when v > Max(0.5, w)
+    reset value: v = dt/tau
+    """,
+    {"tau": Parameter(0.02, "s", positive=True), "v_top": Parameter(1.5, "V")},
+)
+ALL = (LIF.equations, CuBaLIF.equations, IF.equations, LI.equations, ADAPTIVE, BRANCHES)
 
 
 @dataclass
@@ -94,7 +104,9 @@ def spec_of(equations: Equations, method: str = "euler", reset: str | None = Non
 
 
 def variants() -> list[tuple[Equations, str, str]]:
-    both = [(e, m) for e in ALL for m in ("euler", "exponential") if not (e is ADAPTIVE and m == "exponential")]
+    both = [
+        (e, m) for e in ALL for m in ("euler", "exponential") if not (e in (ADAPTIVE, BRANCHES) and m == "exponential")
+    ]
     return [(e, m, r) for e, m in both for r in (e.reset_kinds if e is LIF.equations else e.reset_kinds[:1])]
 
 

@@ -39,9 +39,15 @@ KINDS = [*CELLS.values(), Adaptive]
 IDS = [k.__name__ for k in KINDS]
 
 
+SCALES = {"IF": 600.0, "AdEx": 5e-9, "Izhikevich": 100.0, "ResonateAndFire": 60.0}
+"""Input that makes a cell spike, where it is not around 15."""
+EXPONENTIAL = ("EIF", "AdEx")
+"""Cells with a transcendental function in the loop, whose last bits differ between torch and the kernels' libm."""
+
+
 def drive(cell: Cell, time: int = 12, batch: int = 3) -> torch.Tensor:
     generator = torch.Generator().manual_seed(3)
-    scale = 600.0 if isinstance(cell, neuro.IF) else 15.0
+    scale = SCALES.get(type(cell).__name__, 15.0)
     return (torch.randn((time, batch, *cell.size), generator=generator) + 0.5) * scale
 
 
@@ -90,7 +96,35 @@ class TestLaws:
     def test_kernel_equals_reference(self, kind: type[Cell]) -> None:
         cell = kind(6)
         x = drive(cell)
+        z, state = cell(x)
+        expected, last = cell(x, backend="reference")
+        assert torch.equal(z, expected)
+        for ours, wanted in zip(state, last, strict=True):
+            if kind.__name__ in EXPONENTIAL:
+                assert torch.allclose(ours, wanted, rtol=1e-5, atol=1e-12)
+            else:
+                assert torch.equal(ours, wanted)
+
+    def test_gradients_equal_the_reference(self, kind: type[Cell]) -> None:
+        check_gradients(kind(5, learn=tuple(kind.equations.parameters)))
+
+    def test_refractory_period(self, kind: type[Cell]) -> None:
+        if kind.equations.drive is None:
+            with pytest.raises(InputError, match="never spikes, so it has no refractory period"):
+                kind(5, refractory=2e-3)
+            return
+        cell = kind(5, refractory=2.6e-3)
+        x = drive(cell, 60)
         assert torch.equal(cell(x)[0], cell(x, backend="reference")[0])
+        z, _, states = cell.trace(x)
+        assert float((z != 0).sum()) > 5
+        for t, b, n in (z != 0)[:-4].nonzero().tolist():
+            assert not bool(z[t + 1 : t + 4, b, n].any())
+            assert states["refractory"][t + 1 : t + 5, b, n].tolist() == [3, 2, 1, 0]
+            for name in kind.equations.membrane:
+                held = states[name][t + 1 : t + 4, b, n]
+                assert bool((held == held[0]).all())
+                assert float(states[name][t + 4, b, n]) != float(held[0])
 
     def test_float64(self, kind: type[Cell]) -> None:
         cell = kind(4).double()
@@ -99,7 +133,7 @@ class TestLaws:
         assert all(s.dtype == torch.float64 for s in state)
 
     def test_copies_and_definitions(self, kind: type[Cell]) -> None:
-        cell = kind(4, dt=2e-3, learn=["r"] if "r" in kind.equations.parameters else ["tau"])
+        cell = kind(4, dt=2e-3, learn=[next(iter(kind.equations.parameters))], shared=[])
         x = drive(cell)
         expected = cell(x)[0]
         again = kind.from_definition(cell.definition())
@@ -112,6 +146,66 @@ class TestLaws:
         shown = inspect.signature(kind).parameters
         for name, declared in kind.equations.parameters.items():
             assert shown[name].default == declared.default
+
+
+def check_gradients(cell: Cell) -> None:
+    """The kernel's gradients of inputs, states and parameters against autograd of the reference, in float64."""
+    cell = cell.double()
+    x = drive(cell, 20).double()
+    generator = torch.Generator().manual_seed(4)
+    weight = torch.rand(x.shape, generator=generator, dtype=x.dtype)
+    found: list[list[torch.Tensor]] = []
+    for backend in ("reference", "numba"):
+        leaves = [x.clone(), *cell.initial_state(3, dtype=x.dtype)]
+        leaves = [leaf.detach().requires_grad_() for leaf in leaves]
+        z, state = cell(leaves[0], tuple(leaves[1:]), backend=backend)
+        loss = (z * weight).sum() + sum((s * weight[0]).sum() for s in state)
+        leaves += cell.parameters()
+        grads = torch.autograd.grad(loss, leaves, allow_unused=True)
+        found.append([torch.zeros_like(a) if g is None else g for a, g in zip(leaves, grads, strict=True)])
+    assert any(bool(g.any()) for g in found[0])
+    for wanted, ours in zip(*found, strict=True):
+        assert float((wanted - ours).abs().max()) <= 1e-10 * max(float(wanted.abs().max()), 1e-12)
+
+
+@pytest.mark.parametrize("name", ["LIF", "CuBaLIF", "SEAdLIF", "AdEx", "EventGate"])
+def test_gradients_with_a_refractory_period(name: str) -> None:
+    kind = CELLS[name]
+    check_gradients(kind(5, learn=tuple(kind.equations.parameters), refractory=2e-3))
+
+
+def test_refractory_period_per_neuron_and_through_a_definition() -> None:
+    cell = neuro.LIF(3, tau=2e-3, refractory=torch.tensor([0.0, 1e-3, 4e-3]), learn=())
+    z, _ = cell(torch.full((20, 1, 3), 30.0))
+    assert z.sum(0).flatten().tolist() == [20, 10, 4]
+    again = neuro.LIF.from_definition(cell.definition())
+    again.load_state_dict(cell.state_dict())
+    assert torch.equal(again(torch.full((20, 1, 3), 30.0))[0], z)
+    assert "refractory" not in neuro.LIF(3).state_dict()
+
+
+def test_refractory_input_reaches_neither_spike_nor_gradient() -> None:
+    cell = neuro.LIF(1, tau=1e-3, refractory=2e-3, learn=())
+    x = torch.tensor([1.5, 90.0, 90.0, 0.5]).view(4, 1, 1).requires_grad_()
+    z, (v, left) = cell(x)
+    assert z.flatten().tolist() == [1, 0, 0, 0]
+    assert (v.item(), left.item()) == (0.5, 0.0)
+    (grad,) = torch.autograd.grad(v.sum() + z.sum(), x)
+    assert (grad.flatten() != 0).tolist() == [True, False, False, True]
+
+
+def test_shared_parameters_have_one_value() -> None:
+    cell = neuro.LIF((2, 3), shared=("tau",), learn=("tau", "v_threshold"))
+    assert {n: tuple(p.shape) for n, p in cell.named_parameters()} == {"log_tau": (), "v_threshold": (2, 3)}
+    each = neuro.LIF((2, 3), learn=("tau", "v_threshold"))
+    x = drive(cell)
+    for made in (cell, each):
+        made(x)[0].sum().backward()
+    shared, own = (dict(c.named_parameters())["log_tau"].grad for c in (cell, each))
+    assert shared is not None
+    assert own is not None
+    assert shared.item() == pytest.approx(own.sum().item(), rel=1e-5)
+    assert neuro.LIF(3, shared=("tau",), tau=torch.full((3,), 0.5)).value("tau").dim() == 0
 
 
 def test_time_constants_stay_positive_while_training() -> None:
@@ -159,6 +253,12 @@ def test_state_leaks_nowhere() -> None:
         ({"reset": "zero"}, "unknown reset 'zero'"),
         ({"method": "eulr"}, "did you mean 'euler'"),
         ({"surrogate": "atn"}, "did you mean 'atan'"),
+        ({"shared": ["tua"]}, "did you mean 'tau'"),
+        ({"shared": ["tau"], "tau": torch.arange(1.0, 6.0)}, "tau is shared, so it is one number, got 5"),
+        ({"refractory": -1e-3}, "refractory must be 0 or at least half a step of 0.001 s, got -0.001"),
+        ({"refractory": 1e-4}, "at least half a step"),
+        ({"refractory": float("inf")}, "at least half a step"),
+        ({"refractory": torch.ones(4)}, "shape (5,), got shape (4,)"),
     ],
 )
 def test_bad_options_are_named(options: dict[str, object], says: str) -> None:
