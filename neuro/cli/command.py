@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from pydantic.fields import FieldInfo
 
-from neuro.cli.settings import Settings, allowed, flag, is_list, names, unit
+from neuro.cli.settings import Settings, allowed, flag, group, is_list, names, unit
 from neuro.errors import InputError, nearest
 
 __all__ = ["Command", "Parser", "add_flags", "given_flags"]
@@ -81,17 +81,25 @@ class _Help(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, **{"max_help_position": 30, "width": 110, **options})
 
 
-def add_flags(parser: Parser, settings: type[Settings]) -> None:
-    """One flag for every setting, under the heading of its group."""
+def add_flags(parser: Parser, settings: type[Settings], overriding: Collection[str] | None = None) -> None:
+    """One flag for every setting, under the heading of its group.
+
+    Args:
+        parser: where to add them.
+        settings: what they set.
+        overriding: only these settings, each of which replaces the one of a run.
+    """
     groups: dict[str, argparse._ArgumentGroup] = {}
     for key, info in settings.model_fields.items():
-        extra = info.json_schema_extra
-        heading = str(extra["group"]) if isinstance(extra, dict) else "settings"
+        if overriding is not None and key not in overriding:
+            continue
+        heading = group(info) if overriding is None else f"{group(info)} (unless given, as in the run)"
         if heading not in groups:
             groups[heading] = parser.add_argument_group(heading)
         options: dict[str, Any] = {"nargs": "+"} if is_list(info) else {}
+        text = _help(info, default=overriding is None)
         groups[heading].add_argument(
-            flag(key), dest=key, default=argparse.SUPPRESS, metavar=_metavar(key, info), help=_help(info), **options
+            flag(key), dest=key, default=argparse.SUPPRESS, metavar=_metavar(key, info), help=text, **options
         )
 
 
@@ -109,9 +117,9 @@ def _metavar(key: str, info: FieldInfo) -> str:
     return "NAME" if names(info) else "N" if "integer" in words else "X" if "number" in words else key.upper()
 
 
-def _help(info: FieldInfo) -> str:
+def _help(info: FieldInfo, *, default: bool) -> str:
     facts = [] if allowed(info) in ("a path", "text") else [allowed(info)]
-    if info.default is not None:
+    if default and info.default is not None:
         facts.append(f"default {' '.join(map(str, info.default)) if is_list(info) else info.default}")
     text = f"{info.description} ({'; '.join(facts)})" if facts else str(info.description)
     return text.replace("%", "%%")

@@ -7,18 +7,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from neuro.cli.settings import Settings, setting
+from neuro.cli.settings import Settings, group, setting
 
-__all__ = ["TrainConfig"]
+__all__ = ["MACHINE", "TrainConfig"]
 
 
 class TrainConfig(Settings):
     """Everything that makes a training run what it is. Times are in seconds."""
 
     dataset: Literal["digits"] = setting("digits", "data set", group="data")
-    cache: Path | None = setting(
-        None, "folder of the event stores; unless given, $NEURO_CACHE or the user's cache folder", group="data"
-    )
     data_seed: int = setting(0, "seed of the split and of the sensor's mismatch", group="data", ge=0, le=2**32 - 1)
     dt: float = setting(5e-3, "bin of the frames and time step of the cells", group="data", unit="seconds", gt=0)
 
@@ -33,7 +30,7 @@ class TrainConfig(Settings):
         1e-3, "time for which a pixel is silent after an event", group="sensor", unit="seconds", ge=0
     )
 
-    hidden: tuple[Annotated[int, Field(ge=1)], ...] = setting((256,), "neurons of each hidden layer", group="network")
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = setting((128,), "neurons of each hidden layer", group="network")
     tau: float = setting(20e-3, "membrane time constant before training", group="network", unit="seconds", gt=0)
     method: Literal["euler", "exponential"] = setting("euler", "discretisation of the cells", group="network")
     reset: Literal["value", "subtract", "none"] = setting("value", "what a spike does to the membrane", group="network")
@@ -60,6 +57,9 @@ class TrainConfig(Settings):
     patience: int = setting(10, "epochs without a better one after which training stops", group="training", ge=1)
     seed: int = setting(0, "seed of the weights and of the order of samples", group="training", ge=0, le=2**32 - 1)
 
+    cache: Path | None = setting(
+        None, "folder of the event stores; unless given, $NEURO_CACHE or the user's cache folder", group="machine"
+    )
     device: str = setting("cpu", "where to compute: cpu, cuda, or cuda:1 for the second GPU", group="machine")
     threads: int = setting(0, "threads to compute with; 0: $OMP_NUM_THREADS or all cores", group="machine", ge=0)
 
@@ -67,3 +67,7 @@ class TrainConfig(Settings):
         "csv", "where the curves go: metrics.csv, or files for TensorBoard beside it", group="output"
     )
     output: Path | None = setting(None, "run folder; unless given, runs/DATASET-RULE-seedSEED", group="output")
+
+
+MACHINE: frozenset[str] = frozenset(k for k, info in TrainConfig.model_fields.items() if group(info) == "machine")
+"""Settings that say where and how fast a run is computed, not what comes out; they may change between commands."""

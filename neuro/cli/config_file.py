@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from neuro.cli.settings import Settings, allowed, from_data
+from neuro.cli.settings import Settings, allowed, from_data, group
 from neuro.errors import FileFormatError, InputError
 from neuro.files import atomic_write
 
@@ -84,11 +84,9 @@ def to_yaml(settings: Settings) -> str:
     lines: list[str] = []
     heading = ""
     for key, info in type(settings).model_fields.items():
-        extra = info.json_schema_extra
-        group = str(extra["group"]) if isinstance(extra, dict) else ""
-        if group != heading:
-            lines += ["", f"# {group}"]
-            heading = group
+        if group(info) != heading:
+            heading = group(info)
+            lines += ["", f"# {heading}"]
         lines.append(f"{key}: {_inline(values[key])} # {info.description} ({allowed(info)})")
     return "\n".join(lines).lstrip("\n") + "\n"
 

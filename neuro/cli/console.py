@@ -5,15 +5,19 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import neuro
 from neuro.errors import InputError
 
 __all__ = ["complain", "explain", "log_file", "say", "shown_log", "table"]
+
+_log = logging.getLogger(__name__)
 
 _BLAME = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
@@ -83,13 +87,14 @@ class _LogFile(logging.FileHandler):
 
 @contextmanager
 def log_file(path: Path) -> Iterator[None]:
-    """Append the log to ``path`` while the block runs."""
+    """Append the log to ``path`` while the block runs, beginning with the versions and what was typed."""
     handler = _LogFile(path, encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     handler.setLevel(logging.INFO)
     root = logging.getLogger()
     root.addHandler(handler)
     try:
+        _log.info("neuro %s: %s", neuro.__version__, shlex.join(sys.argv))
         yield
     finally:
         root.removeHandler(handler)

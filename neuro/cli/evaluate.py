@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from neuro.cli.command import Command, Parser
+from neuro.cli.command import Command
 from neuro.cli.console import log_file, say, table
-from neuro.cli.run import Run, open_run
+from neuro.cli.run import Run, add_run, given_run
 from neuro.files import atomic_write
 
 if TYPE_CHECKING:
@@ -16,14 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-def _add_arguments(parser: Parser) -> None:
-    parser.add_argument("run", metavar="RUN", help="folder of a run, as neuro train makes it")
-
-
 def _run(arguments: argparse.Namespace) -> int:
-    run = open_run(arguments.run)
-    config = run.load_config()
-    run.check_weights()
+    run, config = given_run(arguments)
     from neuro.cli.assembly import load_run
     from neuro.training.evaluate import evaluate
 
@@ -92,6 +86,6 @@ command = Command(
         "evaluation.npz (labels, predicted, logits, confusion) into the run folder."
     ),
     examples=(("neuro evaluate runs/demo", "writes runs/demo/evaluation.json"),),
-    add_arguments=_add_arguments,
+    add_arguments=add_run,
     run=_run,
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from neuro.cli.command import Command, Parser
 from neuro.cli.console import complain, log_file, say
-from neuro.cli.run import Run, open_run
+from neuro.cli.run import Run, add_run, given_run
 from neuro.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ __all__ = ["command"]
 
 
 def _add_arguments(parser: Parser) -> None:
-    parser.add_argument("run", metavar="RUN", help="folder of a run, as neuro train makes it")
+    add_run(parser)
     parser.add_argument(
         "--target", metavar="NAME", default="nir", help="file format (default nir, the only one so far)"
     )
@@ -31,9 +31,7 @@ def _add_arguments(parser: Parser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    run = open_run(arguments.run)
-    config = run.load_config()
-    run.check_weights()
+    run, config = given_run(arguments)
     path = run.nir if arguments.path is None else arguments.path
     _check_place(path, arguments)
     from neuro import hardware

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from neuro.cli.command import Command, Parser
+from neuro.cli.command import Command
 from neuro.cli.console import log_file, say
-from neuro.cli.run import open_run
+from neuro.cli.run import add_run, given_run
 
 __all__ = ["command"]
 
 
-def _add_arguments(parser: Parser) -> None:
-    parser.add_argument("run", metavar="RUN", help="folder of a run, as neuro train makes it")
-
-
 def _run(arguments: argparse.Namespace) -> int:
-    run = open_run(arguments.run)
-    config = run.load_config()
-    run.check_weights()
+    run, config = given_run(arguments)
     import neuro.report
     from neuro.cli.assembly import load_run
 
@@ -37,6 +31,6 @@ command = Command(
         "What neuro evaluate and neuro export have found is shown; run them before."
     ),
     examples=(("neuro report runs/demo", "writes runs/demo/report.html"),),
-    add_arguments=_add_arguments,
+    add_arguments=add_run,
     run=_run,
 )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neuro.cli.config import TrainConfig
+from neuro.cli.command import Parser, add_flags, given_flags
+from neuro.cli.config import MACHINE, TrainConfig
 from neuro.cli.config_file import load_settings, save_settings
+from neuro.cli.settings import from_flags
 from neuro.errors import FileFormatError, InputError
 from neuro.files import atomic_write
 from neuro.training.folder import RunFolder
@@ -17,7 +20,7 @@ from neuro.training.folder import RunFolder
 if TYPE_CHECKING:
     from neuro.network import Sequential
 
-__all__ = ["Run", "open_run"]
+__all__ = ["Run", "add_run", "given_run", "open_run"]
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,24 @@ class Run:
         """Write a JSON file of this run, whole or not at all."""
         with atomic_write(path) as temporary:
             temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def add_run(parser: Parser) -> None:
+    """The arguments of a command that works on a finished run."""
+    parser.add_argument("run", metavar="RUN", help="folder of a run, as neuro train makes it")
+    add_flags(parser, TrainConfig, MACHINE)
+
+
+def given_run(arguments: argparse.Namespace) -> tuple[Run, TrainConfig]:
+    """The run that the arguments of :func:`add_run` name, and its configuration on this machine.
+
+    Raises:
+        InputError: it is not there, or training has not left weights yet.
+    """
+    run = open_run(arguments.run)
+    config = from_flags(run.load_config(), given_flags(arguments, TrainConfig))
+    run.check_weights()
+    return run, config
 
 
 def open_run(path: str | Path) -> Run:

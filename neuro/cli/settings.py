@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 
 from neuro.errors import InputError, nearest, unknown_name
 
-__all__ = ["Settings", "allowed", "flag", "from_data", "from_flags", "is_list", "names", "setting", "unit"]
+__all__ = ["Settings", "allowed", "flag", "from_data", "from_flags", "group", "is_list", "names", "setting", "unit"]
 
 
 class Settings(BaseModel):
@@ -63,8 +63,17 @@ def flag(key: str) -> str:
 
 def unit(info: FieldInfo) -> str:
     """Unit of a setting, or an empty string."""
+    return _extra(info, "unit")
+
+
+def group(info: FieldInfo) -> str:
+    """Heading under which a setting is listed."""
+    return _extra(info, "group")
+
+
+def _extra(info: FieldInfo, key: str) -> str:
     extra = info.json_schema_extra
-    return str(extra["unit"]) if isinstance(extra, dict) else ""
+    return str(extra[key]) if isinstance(extra, dict) else ""
 
 
 def names(info: FieldInfo) -> tuple[str, ...]:

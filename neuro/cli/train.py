@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neuro.cli.command import Command, Parser, add_flags, given_flags
-from neuro.cli.config import TrainConfig
+from neuro.cli.config import MACHINE, TrainConfig
 from neuro.cli.config_file import load_settings
 from neuro.cli.console import complain, explain, log_file, say, table
 from neuro.cli.run import Run, open_run
@@ -29,7 +29,7 @@ def _add_arguments(parser: Parser) -> None:
     parser.add_argument("--config", metavar="FILE", help="YAML file with any of the settings below; flags win over it")
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument(
-        "--resume", action="store_true", help="go on with the run in the output folder, with its own config"
+        "--resume", action="store_true", help="go on with the run in the output folder, by its own config"
     )
     existing.add_argument("--overwrite", action="store_true", help="replace the run in the output folder")
     add_flags(parser, TrainConfig)
@@ -98,14 +98,14 @@ def _resumed(arguments: argparse.Namespace) -> tuple[Run, TrainConfig]:
     assert output is not None
     run = open_run(output)
     saved = run.load_config()
-    for key in TrainConfig.model_fields:
+    for key in named - MACHINE - {"output"}:
         then, now = getattr(saved, key), getattr(wanted, key)
-        if key in named - {"output"} and then != now:
+        if then != now:
             raise InputError(
                 f"{flag(key)} is {now}, but the run in {output} was started with {then}; "
                 "leave it out to go on, or train anew into another --output"
             )
-    return run, saved
+    return run, saved.model_copy(update={key: getattr(wanted, key) for key in named & MACHINE})
 
 
 def _introduce(run: Run, config: TrainConfig, data: Splits, net: neuro.Sequential) -> None:

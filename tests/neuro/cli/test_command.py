@@ -47,8 +47,18 @@ def test_help_describes_every_setting_with_default_and_unit() -> None:
         assert str(info.description) in text
     tau = "--tau SECONDS membrane time constant before training (a number in seconds, greater than 0; default 0.02)"
     assert tau in text
-    assert "(a list of integers, each at least 1; default 256)" in text
+    assert "(a list of integers, each at least 1; default 128)" in text
     assert "one of bptt, sltt; default bptt" in text
+
+
+def test_overriding_flags_are_few_and_have_no_default() -> None:
+    made = Parser(prog="neuro try")
+    add_flags(made, TrainConfig, ("device", "threads"))
+    text = " ".join(made.format_help().split())
+    assert "machine (unless given, as in the run): --device DEVICE" in text
+    assert "--tau" not in text
+    assert "default" not in text
+    assert given_flags(made.parse(["--threads", "3"]), TrainConfig) == {"threads": "3"}
 
 
 def test_a_command_shows_its_examples() -> None:

@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import pytest
 
-from neuro.cli.config import TrainConfig
+from neuro.cli.config import MACHINE, TrainConfig
 from neuro.cli.settings import names
 from neuro.datasets import DATASETS, SensorConfig
 from neuro.kernels.discretise import METHODS
@@ -50,3 +50,7 @@ def test_every_setting_is_described(key: str) -> None:
     assert info.description
     assert isinstance(info.json_schema_extra, dict)
     assert info.json_schema_extra["group"]
+
+
+def test_what_only_says_where_to_compute() -> None:
+    assert {"cache", "device", "threads"} == MACHINE

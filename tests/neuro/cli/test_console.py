@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import neuro
 from neuro.cli.console import complain, explain, log_file, say, shown_log, table
 from neuro.errors import FileFormatError, InputError
 
@@ -79,6 +80,7 @@ def test_log_file_is_appended_to(tmp_path: Path) -> None:
     text = path.read_text()
     assert all(words in text for words in ("first\n", "first warning", "second\n", "second warning"))
     assert "outside" not in text
+    assert text.count(f"neuro {neuro.__version__}: ") == 2
 
 
 def test_log_on_a_full_disk_is_an_error() -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from neuro.cli.command import Parser
 from neuro.cli.config import TrainConfig
-from neuro.cli.run import Run, open_run
+from neuro.cli.run import Run, add_run, given_run, open_run
 from neuro.errors import InputError
 
 
@@ -47,6 +48,19 @@ def test_open_run(tmp_path: Path) -> None:
     assert open_run(str(run.root)) == run
     with pytest.raises(InputError, match="is a file"):
         open_run(run.config)
+
+
+def test_a_run_on_another_machine(run: Path) -> None:
+    path = run / "config.yaml"
+    path.write_text(path.read_text().replace("device: cpu", "device: cuda:7").replace("threads: 0", "threads: 512"))
+    parser = Parser(prog="neuro try")
+    add_run(parser)
+    _, config = given_run(parser.parse([str(run), "--device", "cpu", "--threads", "0", "--cache", "elsewhere"]))
+    saved = Run(run).load_config()
+    assert (saved.device, saved.threads) == ("cuda:7", 512)
+    assert config == saved.model_copy(update={"device": "cpu", "threads": 0, "cache": Path("elsewhere")})
+    with pytest.raises(InputError, match="--threads is 'x'"):
+        given_run(parser.parse([str(run), "--threads", "x"]))
 
 
 def test_weights_missing_or_damaged(run: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field
 
-from neuro.cli.settings import Settings, allowed, flag, from_data, from_flags, is_list, names, setting, unit
+from neuro.cli.settings import Settings, allowed, flag, from_data, from_flags, group, is_list, names, setting, unit
 from neuro.errors import InputError
 
 NAN = float("nan")
@@ -42,6 +42,7 @@ def test_allowed_says_type_unit_and_bounds(key: str, words: str) -> None:
 def test_facts_of_a_setting() -> None:
     assert (flag("batch_size"), flag("lr")) == ("--batch-size", "--lr")
     assert (unit(FIELDS["length"]), unit(FIELDS["count"])) == ("seconds", "")
+    assert (group(FIELDS["count"]), group(FIELDS["sizes"])) == ("a", "b")
     assert (names(FIELDS["colour"]), names(FIELDS["title"])) == (("red", "green"), ())
     assert [key for key in FIELDS if is_list(FIELDS[key])] == ["sizes"]
 
