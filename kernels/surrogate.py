@@ -4,23 +4,34 @@ With ``u = drive / width`` the pseudo-derivative is ``peak * shape(u)`` and ``sh
 so the same pair means the same sharpness in every family. (Neftci, Mostafa & Zenke 2019,
 "Surrogate gradient learning in spiking neural networks".) Other libraries' ``alpha``:
 
-=============  ==========================  ======================================
-family         shape(u)                    their alpha
-=============  ==========================  ======================================
-atan           1 / (1 + u^2)               width 2/(pi alpha), peak alpha/2
-fast_sigmoid   1 / (1 + |u|)^2             slope k: width 1/k, peak 1
-sigmoid        4 s(u) (1 - s(u))           width 1/alpha, peak alpha/4
-triangle       max(0, 1 - |u|)             width 1/alpha, peak alpha
-boxcar         1 where |u| < 1/2           width 1/alpha, peak alpha
-gaussian       exp(-u^2)                   width 1/alpha, peak alpha/sqrt(pi)
-exponential    exp(-|u|)                   width 1/alpha, peak alpha c / 2
-=============  ==========================  ======================================
+================  =====================================  =============================================
+family            shape(u)                               their alpha
+================  =====================================  =============================================
+atan              1 / (1 + u^2)                          width 2/(pi alpha), peak alpha/2
+fast_sigmoid      1 / (1 + |u|)^2                        slope k: width 1/k, peak 1; SuperSpike: width 1,
+                                                         peak alpha; soft sign: width 1/alpha, peak
+                                                         alpha/2; q-pseudo-spike of q = 2: width 1/2, peak 1
+sigmoid           4 s(u) (1 - s(u))                      width 1/alpha, peak alpha/4; slope of
+                                                         tanh(k x): width 1/(2 k), peak k
+triangle          max(0, 1 - |u|)                        width 1/alpha, peak alpha; dampened (LSNN): width
+                                                         v_threshold, peak gamma/v_threshold
+boxcar            1 where |u| < 1/2                      width 1/alpha, peak alpha
+gaussian          exp(-u^2)                              width 1/alpha, peak alpha/sqrt(pi)
+exponential       exp(-|u|)                              width 1/alpha, peak alpha c / 2
+multi_gaussian    1.15 G(u) - .15/6 (G((u-1)/6) +        width sigma; may be negative (Yin et al. 2021,
+                  G((u+1)/6)), G(u) = exp(-u^2/2),       "Accurate and efficient time-domain
+                  over its value at 0                    classification with adaptive spiking RNNs")
+reciprocal        min(1, 1/|u|)                          fake numerical gradient: width 1/alpha, peak alpha
+straight_through  1                                      any width
+================  =====================================  =============================================
+
+Asymmetric ones (leaky ReLU, S2NN) have two parameters more and are left out.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -40,6 +51,25 @@ class SurrogateFamily:
 
     shape: sympy.Expr
     primitive: sympy.Expr
+
+
+def _multi_gaussian(height: sympy.Rational, scale: sympy.Integer) -> SurrogateFamily:
+    """``(1 + h) N(0, s) - h N(s, k s) - h N(-s, k s)`` in ``u = drive / s``, one at zero."""
+    root = sympy.sqrt(2)
+
+    def wide(centre: int, function: Callable[[sympy.Expr], sympy.Expr]) -> sympy.Expr:
+        return function((U - centre) / scale)
+
+    def bell(u: sympy.Expr) -> sympy.Expr:
+        return sympy.exp(-(u**2) / 2)
+
+    def area(u: sympy.Expr) -> sympy.Expr:
+        return sympy.sqrt(sympy.pi / 2) * sympy.erf(u / root)
+
+    top = sympy.Float(float(1 + height - 2 * height / scale * sympy.exp(-1 / (2 * sympy.Float(scale) ** 2))))
+    shape = (1 + height) * bell(U) - height / scale * (wide(1, bell) + wide(-1, bell))
+    primitive = (1 + height) * area(U) - height * (wide(1, area) + wide(-1, area))
+    return SurrogateFamily(shape / top, primitive / top)
 
 
 def _where(condition: sympy.Basic, then: sympy.Expr, otherwise: sympy.Expr) -> sympy.Expr:
@@ -67,6 +97,13 @@ SURROGATES: Mapping[str, SurrogateFamily] = MappingProxyType(
             sympy.exp(-sympy.Abs(U)),
             _where(U > 0, sympy.Integer(1), -sympy.Integer(1)) * (1 - sympy.exp(-sympy.Abs(U))),
         ),
+        "multi_gaussian": _multi_gaussian(sympy.Rational(3, 20), sympy.Integer(6)),
+        "reciprocal": SurrogateFamily(
+            1 / sympy.Max(1, sympy.Abs(U)),
+            _where(U > 0, sympy.Integer(1), -sympy.Integer(1)) * sympy.log(sympy.Max(1, sympy.Abs(U)))
+            + _clip(sympy.Integer(1)),
+        ),
+        "straight_through": SurrogateFamily(sympy.Integer(1), U),
     }
 )
 

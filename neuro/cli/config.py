@@ -34,9 +34,18 @@ class TrainConfig(Settings):
     tau: float = setting(20e-3, "membrane time constant before training", group="network", unit="seconds", gt=0)
     method: Literal["euler", "exponential"] = setting("euler", "discretisation of the cells", group="network")
     reset: Literal["value", "subtract", "none"] = setting("value", "what a spike does to the membrane", group="network")
-    surrogate: Literal["atan", "fast_sigmoid", "sigmoid", "triangle", "boxcar", "gaussian", "exponential"] = setting(
-        "atan", "shape of the derivative that stands in for that of a spike", group="network"
-    )
+    surrogate: Literal[
+        "atan",
+        "fast_sigmoid",
+        "sigmoid",
+        "triangle",
+        "boxcar",
+        "gaussian",
+        "exponential",
+        "multi_gaussian",
+        "reciprocal",
+        "straight_through",
+    ] = setting("atan", "shape of the derivative that stands in for that of a spike", group="network")
 
     rule: Literal["bptt", "sltt"] = setting("bptt", "learning rule", group="training")
     loss: Literal["spike_count", "max_membrane", "mean_membrane"] = setting(
