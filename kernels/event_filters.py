@@ -52,7 +52,7 @@ def denoise(events: NDArray[Any], sensor_size: tuple[int, int, int], filter_time
     records = as_records(events, sensor_size, sort=False)
     keep = np.empty(len(records), np.bool_)
     supported(records, sensor_size[0], sensor_size[1], microseconds("filter_time", filter_time), keep)
-    return events[keep]
+    return _kept(events, records, keep)
 
 
 def denoise_reference(events: NDArray[Any], sensor_size: tuple[int, int, int], filter_time: float) -> NDArray[Any]:
@@ -96,7 +96,7 @@ def refractory_filter(events: NDArray[Any], sensor_size: tuple[int, int, int], p
     records = as_records(events, sensor_size, sort=False)
     keep = np.empty(len(records), np.bool_)
     quiet(records, sensor_size[0], sensor_size[1], microseconds("period", period), keep)
-    return events[keep]
+    return _kept(events, records, keep)
 
 
 def refractory_filter_reference(events: NDArray[Any], sensor_size: tuple[int, int, int], period: float) -> NDArray[Any]:
@@ -137,12 +137,8 @@ def hot_pixels(
     >>> hot_pixels(events, (3, 1, 2), rate=1500.0).tolist()
     [[False, True, False]]
     """
-    from neuro.kernels.event_numba import tally
-
-    records, most = _plan(events, sensor_size, rate, duration)
     width, height, _ = sensor_size
-    counts = np.zeros(height * width, np.int64)
-    tally(records, width, counts)
+    _, counts, most = _counted(events, sensor_size, rate, duration)
     return (counts > most).reshape(height, width)
 
 
@@ -166,9 +162,34 @@ def drop_hot_pixels(
     >>> drop_hot_pixels(events, (3, 1, 2), rate=1500.0)["t"].tolist()
     [0]
     """
-    hot = hot_pixels(events, sensor_size, rate, duration)
-    keep: NDArray[np.bool_] = ~hot[events["y"], events["x"]]
-    kept: NDArray[Any] = events[keep]
+    from neuro.kernels.event_numba import cool
+
+    records, counts, most = _counted(events, sensor_size, rate, duration)
+    keep = np.empty(len(records), np.bool_)
+    cool(records, sensor_size[0], counts, most, keep)
+    return _kept(events, records, keep)
+
+
+def _counted(
+    events: NDArray[Any], sensor_size: tuple[int, int, int], rate: float, duration: float | None
+) -> tuple[NDArray[np.void], NDArray[np.int64], float]:
+    """Records, events per pixel (flat), and how many are not yet too many."""
+    from neuro.kernels.event_numba import tally
+
+    records, most = _plan(events, sensor_size, rate, duration)
+    counts = np.zeros(sensor_size[0] * sensor_size[1], np.int64)
+    tally(records, sensor_size[0], counts)
+    return records, counts, most
+
+
+def _kept(events: NDArray[Any], records: NDArray[np.void], keep: NDArray[np.bool_]) -> NDArray[Any]:
+    """``events[keep]``, quicker where the layout is the records' own."""
+    from neuro.kernels.event_numba import pack
+
+    if events.dtype != records.dtype or type(events) is not np.ndarray:
+        return events[keep]
+    kept = np.empty(np.count_nonzero(keep), records.dtype)
+    pack(records, keep, kept)
     return kept
 
 

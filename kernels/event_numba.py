@@ -11,9 +11,11 @@ __all__ = [
     "accumulate",
     "average",
     "bounds",
+    "cool",
     "count",
     "group",
     "mark",
+    "pack",
     "quiet",
     "scan",
     "supported",
@@ -240,3 +242,21 @@ def tally(records: Array, width: int, counts: Array) -> None:
     for i in range(records.shape[0]):
         r = records[i]
         counts[np.int64(r.y) * width + np.int64(r.x)] += 1
+
+
+@numba.njit(error_model="numpy", nogil=True, cache=True)
+def cool(records: Array, width: int, counts: Array, most: float, keep: Array) -> None:
+    """Keep events of pixels whose entry of the flat ``counts`` is at most ``most``."""
+    for i in range(records.shape[0]):
+        r = records[i]
+        keep[i] = counts[np.int64(r.y) * width + np.int64(r.x)] <= most
+
+
+@numba.njit(error_model="numpy", nogil=True, cache=True)
+def pack(records: Array, keep: Array, out: Array) -> None:
+    """The ``records`` to keep, one after the other, into ``out``."""
+    k = 0
+    for i in range(records.shape[0]):
+        if keep[i]:
+            out[k] = records[i]
+            k += 1

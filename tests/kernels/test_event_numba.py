@@ -52,8 +52,13 @@ def outputs(records: NDArray[np.void], plain: bool, polarities: int) -> dict[str
     loop("supported", WIDTH, HEIGHT, 30, near)
     loop("quiet", WIDTH, HEIGHT, 30, calm)
     loop("tally", WIDTH, total)
+    few = np.empty(len(records), np.bool_)
+    loop("cool", WIDTH, total, 3.0, few)
+    packed = np.zeros(np.count_nonzero(few), RECORD)
+    loop("pack", few, packed)
+    assert np.array_equal(packed, records[few])
     made: dict[str, NDArray[Any]] = {"counts": counts, "marks": marks, "grid": grid, "layers": layers, "means": means}
-    return made | {"bound": bound, "order": order, "near": near, "calm": calm, "total": total}
+    return made | {"bound": bound, "order": order, "near": near, "few": few, "calm": calm, "total": total}
 
 
 @pytest.mark.parametrize("polarities", [1, 2])
