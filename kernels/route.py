@@ -17,10 +17,14 @@ class Route:
         cut_time: ignore the edge from each state to the next step's (SLTT; Meng et al.
             2023, "Towards memory- and time-efficient backpropagation for training SNNs").
         cut_reset: ignore the edge from a spike to the reset it causes.
+        cut_recurrence: ignore the edge from a spike through recurrent synapses to later
+            currents (what e-prop cuts; Bellec et al. 2020, "A solution to the learning dilemma
+            for recurrent networks of spiking neurons"). The synapses still learn.
 
     >>> Route(cut_time=True)
-    Route(cut_time=True, cut_reset=True)
+    Route(cut_time=True, cut_reset=True, cut_recurrence=False)
     """
 
     cut_time: bool = False
     cut_reset: bool = True
+    cut_recurrence: bool = False

@@ -22,6 +22,7 @@ __all__ = [
     "Flatten",
     "Linear",
     "Parameter",
+    "Recurrent",
     "Route",
     "Sequential",
     "SumPool2d",
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from neuro.kernels.surrogate import Surrogate
     from neuro.network import Sequential, build, load, record, save
     from neuro.neurons import IF, LI, LIF, Cell, CuBaLIF
+    from neuro.neurons.recurrent import Recurrent
     from neuro.synapses import Conv2d, Flatten, Linear, SumPool2d
     from neuro.training import losses, rules
     from neuro.training.calibrate import calibrate
@@ -57,6 +59,7 @@ else:
         ("neuro.kernels.surrogate", ("Surrogate",)),
         ("neuro.network", ("Sequential", "build", "load", "record", "save")),
         ("neuro.neurons", ("IF", "LI", "LIF", "Cell", "CuBaLIF")),
+        ("neuro.neurons.recurrent", ("Recurrent",)),
         ("neuro.synapses", ("Conv2d", "Flatten", "Linear", "SumPool2d")),
         ("neuro.training.calibrate", ("calibrate",)),
         ("neuro.training.fit", ("fit",)),

@@ -15,6 +15,7 @@ from neuro.errors import FileFormatError, InputError, unknown_name
 from neuro.files import atomic_write
 from neuro.kernels.route import Route
 from neuro.neurons import CELLS, Cell, State
+from neuro.neurons.recurrent import Recurrent, Stateful
 from neuro.synapses import SYNAPSES
 
 __all__ = ["NetworkState", "Sequential", "build", "is_stateful", "load", "record", "save"]
@@ -27,7 +28,7 @@ _FORMAT = "neuro.network/1"
 
 def is_stateful(layer: nn.Module) -> bool:
     """Whether ``layer`` carries state from step to step."""
-    return isinstance(layer, Cell)
+    return isinstance(layer, Stateful)
 
 
 class Sequential(nn.Module):
@@ -68,8 +69,9 @@ class Sequential(nn.Module):
 
     @property
     def cells(self) -> Mapping[str, Cell]:
-        """The layers that hold state, by name, in order."""
-        return MappingProxyType({n: m for n, m in self.layers.items() if isinstance(m, Cell)})
+        """The neurons of the layers that hold state (of a recurrent layer: its cell), by name, in order."""
+        found = {n: m for n, m in self.layers.items() if isinstance(m, Stateful)}
+        return MappingProxyType({n: m.cell if isinstance(m, Recurrent) else m for n, m in found.items()})
 
     @property
     def dt(self) -> float:
@@ -94,7 +96,7 @@ class Sequential(nn.Module):
         after: list[State | None] = []
         for layer, before in zip(self.layers.values(), self._check(state), strict=True):
             s: State | None = None
-            if isinstance(layer, Cell):
+            if isinstance(layer, Stateful):
                 x, s = layer(x, before, route=route)
             else:
                 x = layer(x)
@@ -111,7 +113,7 @@ class Sequential(nn.Module):
     ) -> NetworkState:
         """All states zero."""
         return tuple(
-            m.initial_state(batch, device=device, dtype=dtype) if isinstance(m, Cell) else None
+            m.initial_state(batch, device=device, dtype=dtype) if isinstance(m, Stateful) else None
             for m in self.layers.values()
         )
 
@@ -147,16 +149,21 @@ def build(definition: Mapping[str, Any], *, cells: Iterable[type[Cell]] = ()) ->
     Raises:
         InputError: a layer of an unknown type.
     """
-    kinds: dict[str, Any] = {**CELLS, **SYNAPSES, **{c.__name__: c for c in cells}}
-    layers: dict[str, nn.Module] = {}
-    for entry in definition["layers"]:
-        kind = entry["type"]
-        if kind not in kinds:
-            raise unknown_name("layer type", kind, kinds)
-        made = kinds[kind]
-        options = {k: v for k, v in entry.items() if k not in ("name", "type")}
-        layers[entry["name"]] = made.from_definition(options) if issubclass(made, Cell) else made(**options)
-    return Sequential(layers)
+    kinds: dict[str, Any] = {**CELLS, "Recurrent": Recurrent, **SYNAPSES, **{c.__name__: c for c in cells}}
+    return Sequential({entry["name"]: _layer(entry, kinds) for entry in definition["layers"]})
+
+
+def _layer(entry: Mapping[str, Any], kinds: Mapping[str, Any]) -> nn.Module:
+    kind = entry["type"]
+    if kind not in kinds:
+        raise unknown_name("layer type", kind, kinds)
+    options = {k: v for k, v in entry.items() if k not in ("name", "type")}
+    if issubclass(kinds[kind], Recurrent):
+        options["cell"] = _layer(options["cell"], kinds)
+    layer: nn.Module = (
+        kinds[kind].from_definition(options) if issubclass(kinds[kind], Stateful) else kinds[kind](**options)
+    )
+    return layer
 
 
 @torch.no_grad()
@@ -173,7 +180,7 @@ def record(net: Sequential, x: Tensor, state: NetworkState | None = None) -> dic
     """
     recorded: dict[str, dict[str, Tensor]] = {}
     for (name, layer), before in zip(net.layers.items(), net._check(state), strict=True):
-        if isinstance(layer, Cell):
+        if isinstance(layer, Stateful):
             x, _, traces = layer.trace(x, before)
             recorded[name] = {"z": x, **traces}
         else:

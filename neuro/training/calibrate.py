@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from neuro.errors import InputError
 from neuro.kernels.reference import torch_function
 from neuro.neurons import Cell
+from neuro.neurons.recurrent import Stateful
 from neuro.synapses import Conv2d, Linear
 
 if TYPE_CHECKING:
@@ -62,14 +63,14 @@ def calibrate(net: Sequential, x: Tensor, *, drive: float = 0.5) -> Sequential:
         raise InputError(f"calibration needs a batch with samples in it, got shape {list(x.shape)}")
     synapses: list[nn.Module] = []
     for name, layer in net.layers.items():
-        if not isinstance(layer, Cell):
+        if not isinstance(layer, Stateful):
             synapses.append(layer)
             continue
         weighted = [s for s in synapses if isinstance(s, Linear | Conv2d)]
         if weighted:
-            _scale(layer, synapses, weighted[-1].weight, x, drive)
+            _scale(net.cells[name], synapses, weighted[-1].weight, x, drive)
         x, _ = layer(_run(synapses, x))
-        _report(name, layer, x)
+        _report(name, net.cells[name], x)
         synapses = []
     return net
 

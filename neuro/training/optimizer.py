@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from neuro.network import is_stateful
-
 if TYPE_CHECKING:
     from neuro.network import Sequential
 
@@ -29,7 +27,7 @@ def parameter_groups(net: Sequential, *, lr: float, cell_lr: float, weight_decay
         cell_lr: learning rate of the cells' parameters, which live on an unconstrained scale.
         weight_decay: decoupled decay of the weights (AdamW), per unit of learning rate.
     """
-    cells = {id(p) for layer in net.layers.values() if is_stateful(layer) for p in layer.parameters()}
+    cells = {id(p) for cell in net.cells.values() for p in cell.parameters()}
     learned = [p for p in net.parameters() if p.requires_grad]
     groups = (
         ("weights", [p for p in learned if id(p) not in cells and p.ndim > 1], lr, weight_decay),
