@@ -8,6 +8,7 @@ coalesced, and coefficients stay in registers for the whole sequence.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
@@ -176,7 +177,10 @@ class _BackwardWriter:
     def load(self) -> Iterator[str]:
         program = self.program
         yield from (_let(f"g_{s}", f"g[{k} * M + m]") for k, s in enumerate(program.states))
-        yield from (f"const {_let(str(c), f'C[{k} * N + n]')}" for k, c in enumerate(program.coefficient_symbols))
+        read = set(re.findall(r"\w+", "\n".join(self.step())))
+        for k, c in enumerate(program.coefficient_symbols):
+            if f"{c}_" in read:
+                yield f"const {_let(str(c), f'C[{k} * N + n]')}"
         yield from (f"real gc_{k} = real(0);" for k in self.backward.coefficients)
 
     def step(self) -> Iterator[str]:

@@ -86,8 +86,10 @@ SURROGATES: Mapping[str, SurrogateFamily] = MappingProxyType(
     {
         "atan": SurrogateFamily(1 / (1 + U**2), sympy.atan(U)),
         "fast_sigmoid": SurrogateFamily(1 / (1 + sympy.Abs(U)) ** 2, U / (1 + sympy.Abs(U))),
-        # 4 s (1 - s) written with tanh, which cannot overflow.
-        "sigmoid": SurrogateFamily(1 - sympy.tanh(U / 2) ** 2, 2 * sympy.tanh(U / 2)),
+        # 4 s (1 - s) written with an exponential of what is below zero, which cannot overflow.
+        "sigmoid": SurrogateFamily(
+            4 * sympy.exp(-sympy.Abs(U)) / (1 + sympy.exp(-sympy.Abs(U))) ** 2, 2 * sympy.tanh(U / 2)
+        ),
         "triangle": SurrogateFamily(
             sympy.Max(0, 1 - sympy.Abs(U)), _clip(sympy.Integer(1)) * (1 - sympy.Abs(_clip(sympy.Integer(1))) / 2)
         ),

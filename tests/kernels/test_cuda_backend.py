@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -14,7 +16,7 @@ from neuro.kernels.reference import coefficients
 from neuro.kernels.route import Route
 from neuro.kernels.scan import ScanSpec, scan
 from neuro.kernels.surrogate import SURROGATES, Surrogate
-from neuro.neurons import LI, LIF, CuBaLIF
+from neuro.neurons import LI, LIF, CuBaLIF, Izhikevich, SEAdLIF
 
 OWN = Equations(
     "Own",
@@ -33,7 +35,7 @@ OWN = Equations(
         "b": Parameter(0.1, "V"),
     },
 )
-KINDS = (LIF.equations, CuBaLIF.equations, LI.equations, OWN)
+KINDS = (LIF.equations, CuBaLIF.equations, LI.equations, OWN, SEAdLIF.equations, Izhikevich.equations)
 
 
 def spec_of(equations: Equations, family: str = "atan", method: str = "euler") -> ScanSpec:
@@ -49,6 +51,10 @@ def compare(spec: ScanSpec, route: Route, shape: tuple[int, int, int], dtype: to
     n_states = len(spec.equations.states)
     state, gs = (torch.rand((n_states, batch, neurons), generator=generator, dtype=dtype) for _ in range(2))
     values = {n: torch.full((neurons,), p.default, dtype=dtype) for n, p in spec.equations.parameters.items()}
+    if spec.refractory:
+        n_states += 1
+        state, gs = (torch.cat([t, torch.zeros_like(t[:1])]) for t in (state, gs))
+        values["refractory_period"] = torch.linspace(0, 3e-3, neurons, dtype=dtype)
     table = torch.stack([c.expand(neurons) for c in coefficients(spec.program, values, 1e-3)])
     learned = spec.learned_coefficients
     saved = saved_states(spec.program, derive_backward(spec.program, route, learned))
@@ -78,6 +84,12 @@ DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 @pytest.mark.parametrize("equations", KINDS, ids=lambda e: e.name)
 def test_cuda_kernel_equals_numba(equations: Equations, route: Route, device: str) -> None:
     compare(spec_of(equations), route, (19, 3, 21), torch.float64, device)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("equations", [LIF.equations, SEAdLIF.equations], ids=lambda e: e.name)
+def test_refractory_period(equations: Equations, device: str) -> None:
+    compare(replace(spec_of(equations), refractory=True), Route(), (19, 3, 21), torch.float64, device)
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -12,7 +12,7 @@ from neuro.kernels.cuda_source import AHEAD, cuda_backward_source, cuda_forward_
 from neuro.kernels.equations import Equations, Parameter
 from neuro.kernels.program import compile_program, derive_backward, saved_states
 from neuro.kernels.route import Route
-from neuro.neurons import LI, LIF, CuBaLIF
+from neuro.neurons import LI, LIF, CuBaLIF, Izhikevich, ResonateAndFire, SEAdLIF
 
 OWN = Equations(
     "Own",
@@ -20,6 +20,7 @@ OWN = Equations(
     {"tau": Parameter(0.02, "s", positive=True)},
 )
 KINDS = (LIF.equations, CuBaLIF.equations, LI.equations, OWN)
+MORE = (Izhikevich.equations, ResonateAndFire.equations, SEAdLIF.equations)
 
 
 def sources(equations: Equations, dtype: str) -> dict[str, str]:
@@ -36,8 +37,11 @@ def sources(equations: Equations, dtype: str) -> dict[str, str]:
 @pytest.mark.skipif(
     shutil.which("nvcc") is None, reason="no nvcc on this machine: CUDA sources are not compiled to device code"
 )
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("equations", KINDS, ids=lambda e: e.name)
+@pytest.mark.parametrize(
+    ("equations", "dtype"),
+    [(e, d) for e in KINDS for d in ("float32", "float64")] + [(e, "float32") for e in MORE],
+    ids=lambda v: v.name if isinstance(v, Equations) else v,
+)
 def test_sources_compile_to_device_code(equations: Equations, dtype: str, tmp_path: Path) -> None:
     for name, source in sources(equations, dtype).items():
         file = tmp_path / f"{name}.cu"
