@@ -23,13 +23,13 @@ from neuro.kernels.spikes import count_entries, list_entries, ranges
 __all__ = ["MODES", "event_linear"]
 
 MODES = ("auto", "event", "dense")
-_DENSITY = 0.12  # share of non-zero entries up to which events pay for many rows
-_DENSITY_FEW = 0.6  # and for few, where a dense product reads the whole weight for little arithmetic
-_FEW = 8
+_DENSITY = 0.12  # share of non-zero entries up to which events pay where the weight fits the cache
+_LARGE = 2**20  # entries of a weight that does not: a dense product waits for memory, the more the fewer the rows
+_SMALL = 2**20  # multiplications of a dense product that is done before the events are found
 _NARROW = 64  # outputs below which a dense product is as quick as finding the events
 
 _ROWS = 256  # rows of x a task handles
-_WIDE = 1024  # outputs a task sums at a time: the partial sums stay in L1
+_WIDE = 2048  # outputs a task sums at a time: the partial sums stay in L1
 _COLUMNS = 64  # columns of the weight gradient a task owns
 
 
@@ -122,8 +122,7 @@ def event_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, mode:
         return F.linear(x, weight, bias)
     rows = x.reshape(-1, x.shape[-1]).contiguous()
     counts = count_entries(rows.detach())
-    limit = _DENSITY_FEW if rows.shape[0] < _FEW else _DENSITY
-    if mode == "auto" and int(counts[0].sum()) > limit * x.numel():
+    if mode == "auto" and int(counts.numpy()[0].sum()) > _limit(rows.shape[0], weight) * x.numel():
         return F.linear(x, weight, bias)
     if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
         out: Tensor = _event_linear_op(rows, counts, weight)[0]
@@ -133,11 +132,17 @@ def event_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, mode:
     return out if bias is None else out + bias
 
 
+def _limit(rows: int, weight: Tensor) -> float:
+    """Share of non-zero entries up to which events take less time, as measured (``benchmarks/propagation.py``)."""
+    return min(0.95, 0.2 + 1.6 / max(1, rows)) if weight.numel() > _LARGE else _DENSITY
+
+
 def _worth_a_look(x: Tensor, weight: Tensor) -> bool:
     """Whether events could pay at all, before any is counted."""
     return (
         x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.float64)
         and weight.shape[0] >= _NARROW
+        and x.numel() * weight.shape[0] >= _SMALL
         and not torch.compiler.is_compiling()
     )

@@ -52,10 +52,11 @@ def list_entries(x: Tensor, counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """
     from neuro.kernels.spikes_numba import compress
 
+    entries, ones = counts.numpy()
     start = torch.zeros(x.shape[0] + 1, dtype=torch.int64)
-    torch.cumsum(counts[0], 0, out=start[1:])
-    events = int(start[-1])
-    graded = events != int(counts[1].sum())
+    np.cumsum(entries, out=start.numpy()[1:])
+    events = int(entries.sum())
+    graded = events != int(ones.sum())
     index = torch.empty(events, dtype=torch.int32)
     value = x.new_empty(events if graded else 0)
     arrays = (x.numpy(), start.numpy(), index.numpy(), value.numpy())

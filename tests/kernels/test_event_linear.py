@@ -74,11 +74,18 @@ def test_auto_takes_events_where_there_are_few(monkeypatch: pytest.MonkeyPatch) 
         return original(x, *rest)
 
     monkeypatch.setattr(module, "_gather", spy)
-    weight = torch.randn(100, 50)
+    weight = torch.randn(100, 200)
     for density in (0.01, 0.9):
-        event_linear(sparse(40, 50, density=density).float(), weight)
+        event_linear(sparse(60, 200, density=density).float(), weight)
     assert len(seen) == 1
-    assert seen[0] < 100
+    assert seen[0] < 200
+    event_linear(sparse(2, 200, density=0.01).float(), weight)  # done before the events are found
+    event_linear(sparse(500, 200, density=0.01).float(), weight[:20])
+    assert len(seen) == 1
+    large = torch.randn(1100, 1000)
+    for rows, density in ((1, 0.8), (100, 0.18), (100, 0.5)):
+        event_linear(sparse(rows, 1000, density=density).float(), large)
+    assert len(seen) == 3
 
 
 def test_only_the_events_are_kept_for_backward() -> None:
