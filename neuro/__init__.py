@@ -12,18 +12,29 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 __all__ = [
+    "ALIF",
+    "EIF",
     "IF",
     "LI",
     "LIF",
+    "LRU",
+    "PLIF",
+    "QIF",
+    "AdEx",
+    "AdLIF",
     "Cell",
     "Conv2d",
     "CuBaLIF",
     "Equations",
+    "EventGate",
     "Flatten",
+    "Izhikevich",
     "Linear",
     "Parameter",
     "Recurrent",
+    "ResonateAndFire",
     "Route",
+    "SEAdLIF",
     "Sequential",
     "SumPool2d",
     "Surrogate",
@@ -46,7 +57,24 @@ if TYPE_CHECKING:
     from neuro.kernels.route import Route
     from neuro.kernels.surrogate import Surrogate
     from neuro.network import Sequential, build, load, record, save
-    from neuro.neurons import IF, LI, LIF, Cell, CuBaLIF
+    from neuro.neurons import (
+        ALIF,
+        EIF,
+        IF,
+        LI,
+        LIF,
+        LRU,
+        PLIF,
+        QIF,
+        AdEx,
+        AdLIF,
+        Cell,
+        CuBaLIF,
+        EventGate,
+        Izhikevich,
+        ResonateAndFire,
+        SEAdLIF,
+    )
     from neuro.neurons.recurrent import Recurrent
     from neuro.synapses import Conv2d, Flatten, Linear, SumPool2d
     from neuro.training import losses, rules
@@ -59,6 +87,9 @@ else:
         ("neuro.kernels.surrogate", ("Surrogate",)),
         ("neuro.network", ("Sequential", "build", "load", "record", "save")),
         ("neuro.neurons", ("IF", "LI", "LIF", "Cell", "CuBaLIF")),
+        ("neuro.neurons", ("ALIF", "PLIF", "AdLIF", "SEAdLIF")),
+        ("neuro.neurons", ("EIF", "QIF", "AdEx", "Izhikevich")),
+        ("neuro.neurons", ("LRU", "EventGate", "ResonateAndFire")),
         ("neuro.neurons.recurrent", ("Recurrent",)),
         ("neuro.synapses", ("Conv2d", "Flatten", "Linear", "SumPool2d")),
         ("neuro.training.calibrate", ("calibrate",)),
