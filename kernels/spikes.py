@@ -3,7 +3,7 @@
 - dense: ``[..., N]``, 0/1 (or graded) in a floating type, the form at module borders;
 - packed: one bit per neuron in ``uint8`` or ``uint64`` words, 1/32 of float32;
 - events: for each row, the columns of its non-zero entries (and their values unless all are 1),
-  the form kernels work on; as coordinates ``[E, dims]`` it is an address-event list (AER).
+  the form kernels work on; as coordinates ``[E, dims]`` it is a list of address events.
 """
 
 from __future__ import annotations
