@@ -122,12 +122,13 @@ def _record_all(path: Path, sensor: SensorConfig, size: int, seed: int, config: 
     thresholds = draw_thresholds(sensor, (size, size), np.random.default_rng(sensor_seed))
     times = np.linspace(0.0, SACCADES_DURATION, math.ceil(SACCADES_DURATION / sensor.sample_step) + 1)
     track = saccade_path(times, size)
-
     enlarge = _enlargement(size)
+    end = round(SACCADES_DURATION * 1e6)
 
     def see(picture: NDArray[np.float64]) -> NDArray[np.void]:
         video = render(_canvas(picture / 16, enlarge), track, (size, size), OVERSAMPLING)
-        return record(video, times, sensor, thresholds)
+        events = record(video, times, sensor, thresholds)
+        return events[events["t"] < end]  # the last sample of the video stands at the end, which is excluded
 
     header = StoreHeader((size, size, 2), SACCADES_DURATION, CLASSES, seed, config)
     logger.info("recording %d digits into %s", len(labels), path)

@@ -165,6 +165,15 @@ def test_same_seed_same_bytes_with_any_number_of_threads(tmp_path: Path, monkeyp
 
 
 @pytest.mark.usefixtures("few_digits")
+def test_events_of_the_very_last_moment_are_left_out(tmp_path: Path) -> None:
+    """A threshold this low is crossed at the end of the last video sample too."""
+    data = digits(tmp_path, size=9, sensor=SensorConfig(0.01, 0.01, mismatch=0.0, sample_step=10e-3))
+    last = max(int(data.train.events(i)["t"].max()) for i in range(len(data.train)))
+    assert 290_000 < last < 300_000
+    assert data.train.tensors()[0].any()
+
+
+@pytest.mark.usefixtures("few_digits")
 def test_an_interrupted_recording_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
