@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from itertools import pairwise, zip_longest
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -21,20 +23,37 @@ from neuro.kernels.surrogate import Surrogate
 if TYPE_CHECKING:
     from neuro.datasets import Splits
 
-__all__ = ["build_network", "choose_device", "describe", "load_data", "load_run", "use_threads"]
+__all__ = ["build_network", "check_logger", "choose_device", "describe", "load_data", "load_run", "use_threads"]
 
 
 def load_data(config: TrainConfig) -> Splits:
-    """The data set, through the configured sensor."""
+    """The data set, through the configured sensor.
+
+    Raises:
+        InputError: a value that sensor or data set cannot use, or more frames than fit into memory.
+    """
     sensor = SensorConfig(
         threshold_on=config.contrast_threshold,
         threshold_off=config.contrast_threshold,
         mismatch=config.threshold_mismatch,
         refractory=config.refractory,
     )
-    return datasets.load(
+    data = datasets.load(
         config.dataset, cache=config.cache, sensor=sensor, dt=config.dt, size=config.sensor_size, seed=config.data_seed
     )
+    _check_memory(data)
+    return data
+
+
+def _check_memory(data: Splits) -> None:
+    """The frames of a split are held in memory, and a system that runs out of it kills without a word."""
+    needed = 4 * math.prod(data.train.shape) * len(data.train)
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise InputError(
+            f"with dt {data.dt:g} s the frames of the training split take {needed / 1e9:.0f} GB, "
+            f"this machine has {there / 1e9:.0f} GB of memory; choose a larger --dt or a smaller --sensor-size"
+        )
 
 
 def build_network(config: TrainConfig, data: Splits) -> neuro.Sequential:
@@ -123,6 +142,18 @@ def choose_device(name: str) -> torch.device:
                 f"device {name!r} is not there; this machine has {torch.cuda.device_count()} GPU, from cuda:0"
             )
     return torch.device(name)
+
+
+def check_logger(name: str) -> None:
+    """Whether what the logger needs is installed.
+
+    Raises:
+        InputError: it is not.
+    """
+    if name == "tensorboard" and find_spec("tensorboard") is None:
+        raise InputError(
+            "logger 'tensorboard' is not installed; pip install 'neuro-spiking[tensorboard]', or --logger csv"
+        )
 
 
 def use_threads(count: int) -> None:

@@ -19,6 +19,7 @@ __all__ = ["complain", "explain", "log_file", "say", "shown_log", "table"]
 
 _log = logging.getLogger(__name__)
 
+_SAID = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM)
 _BLAME = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 
@@ -124,6 +125,8 @@ def explain(error: BaseException, folders: Iterable[Path] = ()) -> str | None:
             return f"disk full: {free / 1e6:.1f} MB free for {place}; earlier files are whole, make room"
         if number == errno.EFBIG:
             return f"a file in {_fullest(places)[0]} would exceed the limit on file sizes; raise it (ulimit -f)"
+        if number == errno.ENOMEM or isinstance(cause, MemoryError):
+            return "out of memory; choose a smaller --batch-size or --hidden, or a larger --dt"
         if number in _BLAME and name is not None:
             return f"{os.fsdecode(name)}: {os.strerror(number).lower()}"
     return None
@@ -139,7 +142,7 @@ def _errno(error: BaseException) -> int | None:
     """Libraries written in C and Rust put the system's words into errors of their own."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno
-    said = (number for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) if os.strerror(number) in str(error))
+    said = (number for number in _SAID if os.strerror(number) in str(error))
     return next(said, None)
 
 

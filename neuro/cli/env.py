@@ -8,7 +8,7 @@ import os
 import platform
 import re
 import sys
-from importlib import metadata
+from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -68,10 +68,9 @@ def _cupy() -> str:
     if find_spec("cupy") is None:
         return f"not installed; with an NVIDIA GPU: pip install '{_DISTRIBUTION}[gpu]'"
     try:
-        import cupy
+        return str(import_module("cupy").__version__)
     except ImportError as error:
         return f"installed, but cannot be imported ({' '.join(str(error).split())})"
-    return str(cupy.__version__)
 
 
 def _gpu() -> str:

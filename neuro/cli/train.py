@@ -37,10 +37,11 @@ def _add_arguments(parser: Parser) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     run, config = _resumed(arguments) if arguments.resume else _fresh(arguments)
-    from neuro.cli.assembly import build_network, choose_device, load_data, use_threads
+    from neuro.cli.assembly import build_network, check_logger, choose_device, load_data, use_threads
 
     use_threads(config.threads)
     choose_device(config.device)
+    check_logger(config.logger)
     data = load_data(config)
     net = build_network(config, data)
     if not arguments.resume:

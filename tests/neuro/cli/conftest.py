@@ -45,7 +45,8 @@ def call(capfd: pytest.CaptureFixture[str]) -> Call:
     def run(*arguments: object) -> Outcome:
         capfd.readouterr()
         status = main([str(argument) for argument in arguments])
-        return Outcome(status, *capfd.readouterr())
+        captured = capfd.readouterr()
+        return Outcome(status, captured.out, captured.err)
 
     return run
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import neuro
-from neuro.cli.assembly import build_network, choose_device, describe, load_data, load_run, use_threads
+from neuro.cli import assembly
+from neuro.cli.assembly import build_network, check_logger, choose_device, describe, load_data, load_run, use_threads
 from neuro.cli.config import TrainConfig
 from neuro.cli.run import open_run
 from neuro.datasets import Splits
@@ -26,6 +27,13 @@ def test_data_follow_the_settings(data: Splits, cache: Path) -> None:
     other = {"cache": cache, "contrast_threshold": 0.5, "threshold_mismatch": 0.1, "refractory": 0.01, "data_seed": 4}
     events = load_data(SMALL.model_copy(update=other)).train.events(0)
     assert len(events) < len(data.train.events(0))
+
+
+def test_more_frames_than_memory(cache: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"with dt 1e-06 s the frames .* take \d+ GB, this machine has \d+ GB of memory"
+    ):
+        load_data(SMALL.model_copy(update={"cache": cache, "dt": 1e-6}))
 
 
 def test_network_follows_the_settings(data: Splits) -> None:
@@ -76,6 +84,14 @@ def test_absent_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_device("cuda:1") == torch.device("cuda:1")
     with pytest.raises(InputError, match="device 'cuda:2' is not there; this machine has 2"):
         choose_device("cuda:2")
+
+
+def test_a_logger_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_logger("tensorboard")
+    monkeypatch.setattr(assembly, "find_spec", lambda _: None)
+    check_logger("csv")
+    with pytest.raises(InputError, match=r"pip install 'neuro-spiking\[tensorboard\]'"):
+        check_logger("tensorboard")
 
 
 def test_threads() -> None:

@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+import torch
 
 import neuro
 from neuro.cli.console import complain, explain, log_file, say, shown_log, table
@@ -43,12 +44,18 @@ def test_full_disk_names_place_and_room(tmp_path: Path) -> None:
     assert str(Path.cwd()) in str(explain(full()))
 
 
+def test_out_of_memory_in_the_words_of_torch() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**46)
+    assert str(explain(caught.value)).startswith("out of memory; ")
+
+
 def test_full_disk_in_the_words_of_other_libraries(tmp_path: Path) -> None:
     rust = RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
     assert "disk full" in str(explain(rust, [tmp_path]))
-    torch = RuntimeError("unexpected pos 64 vs 0")
-    torch.__context__ = full()
-    assert "disk full" in str(explain(torch, [tmp_path]))
+    saving = RuntimeError("unexpected pos 64 vs 0")
+    saving.__context__ = full()
+    assert "disk full" in str(explain(saving, [tmp_path]))
 
 
 @pytest.mark.parametrize(
@@ -59,6 +66,7 @@ def test_full_disk_in_the_words_of_other_libraries(tmp_path: Path) -> None:
         (PermissionError(errno.EACCES, "x", "/a/b"), "/a/b: permission denied"),
         (OSError(errno.EROFS, "x", b"/a/b"), "/a/b: read-only file system"),
         (OSError(errno.EFBIG, "x", "/a/b"), "a file in /a would exceed the limit on file sizes; raise it (ulimit -f)"),
+        (MemoryError(), "out of memory; choose a smaller --batch-size or --hidden, or a larger --dt"),
         (FileNotFoundError(errno.ENOENT, "x", "/a/b"), None),
         (PermissionError(errno.EACCES, "x"), None),
         (ValueError("a bug"), None),

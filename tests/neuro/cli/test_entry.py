@@ -13,6 +13,7 @@ import neuro
 from neuro.cli import entry, main
 from neuro.cli.command import Command
 from neuro.cli.entry import COMMANDS
+from neuro.errors import InputError
 
 if TYPE_CHECKING:
     from tests.neuro.cli.conftest import Call, Outcome, Process, Spawn
@@ -57,7 +58,7 @@ def test_only_training_loads_lightning() -> None:
 
 
 BAD_LINES = (
-    ("trian", "unknown command 'trian'; did you mean 'train'? (known: train, evaluate, export, report, env)"),
+    ("trin", "unknown command 'trin'; did you mean 'train'? (known: train, evaluate, export, report, env)"),
     ("--versoin", "unknown flag --versoin before the command; neuro --help lists the commands"),
     ("train --epohcs 3", "unknown flag --epohcs of neuro train; did you mean --epochs?"),
     ("train --rule bppt", "unknown rule 'bppt'; did you mean 'bptt'? (known: bptt, sltt)"),
@@ -125,7 +126,7 @@ def test_full_disk_anywhere(monkeypatch: pytest.MonkeyPatch, call: Call, tmp_pat
 
 
 def test_verbose_shows_where_it_happened(monkeypatch: pytest.MonkeyPatch, call: Call) -> None:
-    fake(monkeypatch, neuro.errors.InputError("no"))
+    fake(monkeypatch, InputError("no"))
     assert call("fake").complaint() == "no"
     outcome = call("fake", "--verbose")
     assert (outcome.status, "Traceback" in outcome.err) == (2, True)
