@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
+import sympy
 import torch
 from torch import Tensor, nn
 
@@ -108,10 +109,13 @@ class Cell(nn.Module):
         self._text = self._spec.to_text()
         program = self._spec.program
         arguments = ("dt", *self.equations.parameters, *((PERIOD,) if self._spec.refractory else ()))
+        begins = tuple(self.equations.start.get(s, sympy.Integer(0)) for s in program.states)
+        self._states = program.states
+        self._start: Callable[..., tuple[Any, ...]] = torch_function(begins, tuple(self.equations.parameters))
         self._coefficients: Callable[..., tuple[Any, ...]] = torch_function(program.coefficients, arguments)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k != "_coefficients"}
+        return {k: v for k, v in self.__dict__.items() if k not in ("_coefficients", "_start")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]
@@ -174,13 +178,9 @@ class Cell(nn.Module):
         self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> State:
         """One ``[batch, *size]`` tensor per state variable: zero, or where the equations start it (detached)."""
-        start, names = self.equations.start, tuple(self.equations.parameters)
-        given = dict(zip(start, torch_function(tuple(start.values()), names)(*map(self._stored, names)), strict=True))
-        state = [torch.zeros((batch, *self.size), device=device, dtype=dtype) for _ in self._spec.program.states]
-        return tuple(s + given[n] if n in given else s for n, s in zip(self._spec.program.states, state, strict=True))
-
-    def _stored(self, name: str) -> Tensor:
-        return self.value(name).detach()
+        shape = (batch, *self.size)
+        begins = self._start(*(self.value(n).detach() for n in self.equations.parameters))
+        return tuple(torch.zeros(shape, device=device, dtype=dtype) + begin for begin in begins)
 
     def forward(
         self, x: Tensor, state: State | None = None, *, route: Route | None = None, backend: str = "auto"
@@ -234,9 +234,9 @@ class Cell(nn.Module):
             )
         if state is None:
             state = self.initial_state(x.shape[1], device=x.device, dtype=x.dtype)
-        if len(state) != len(self._spec.program.states) or any(s.shape != x.shape[1:] for s in state):
+        if len(state) != len(self._states) or any(s.shape != x.shape[1:] for s in state):
             raise InputError(
-                f"{self._name} state must be {len(self._spec.program.states)} tensors of shape {tuple(x.shape[1:])}, "
+                f"{self._name} state must be {len(self._states)} tensors of shape {tuple(x.shape[1:])}, "
                 f"got {[tuple(s.shape) for s in state]}"
             )
         return x.flatten(2), [s.flatten(1) for s in state]
