@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# A shell starts background jobs with Ctrl-C ignored, which the tests of Ctrl-C, and what they start, would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # Examples are drawn the same way each time, and a kernel that compiles on its first example is not too slow.
 settings.register_profile("neuro", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("neuro")
