@@ -70,7 +70,14 @@ class TrainConfig(Settings):
         None, "folder of the event stores; unless given, $NEURO_CACHE or the user's cache folder", group="machine"
     )
     device: str = setting("cpu", "where to compute: cpu, cuda, or cuda:1 for the second GPU", group="machine")
-    threads: int = setting(0, "threads to compute with; 0: $OMP_NUM_THREADS or all cores", group="machine", ge=0)
+    # One: torch's dense products round by the number of threads, and a rounding can turn a spike.
+    threads: int = setting(
+        1,
+        "threads to compute with; more are faster for large networks, 0: $OMP_NUM_THREADS or all cores; figures "
+        "repeat to the last digit only with the same number",
+        group="machine",
+        ge=0,
+    )
 
     logger: Literal["csv", "tensorboard"] = setting(
         "csv", "where the curves go: metrics.csv, or files for TensorBoard beside it", group="output"
