@@ -55,6 +55,8 @@ class Sequential(nn.Module):
         for name, layer in named:
             if not isinstance(layer, nn.Module):
                 raise InputError(f"layer {name!r} must be a module, got {type(layer).__name__}")
+            if hasattr(type(self), name) or name in self.__dict__ or "." in name or not name:
+                raise InputError(f"a layer cannot be named {name!r}: empty, dotted, or taken by Sequential itself")
             self.add_module(name, layer)
         if not self._modules:
             raise InputError("a network needs at least one layer")
@@ -188,19 +190,16 @@ def record(net: Sequential, x: Tensor, state: NetworkState | None = None) -> dic
     return recorded
 
 
-def save(net: Sequential, path: str | Path, metadata: Mapping[str, str] | None = None) -> Path:
+def save(net: Sequential, path: str | Path) -> Path:
     """Write ``net`` (architecture and values) to a safetensors file; nothing in it is ever executed.
 
-    Args:
-        metadata: further text entries to keep in the file.
-
     Returns:
-        The path written. An earlier file at that path survives any failure.
+        The path written; equal networks give equal bytes. An earlier file at that path survives any failure.
     """
     from safetensors.torch import save_file
 
     target = Path(path)
-    text = {**(metadata or {}), "neuro": json.dumps(net.definition())}
+    text = {"neuro": json.dumps(net.definition())}  # one entry: their order in the file is not fixed
     with atomic_write(target) as temporary:
         save_file({k: v.detach().contiguous() for k, v in net.state_dict().items()}, temporary, metadata=text)
     return target

@@ -76,7 +76,8 @@ def test_record_sees_what_runs() -> None:
 
 def test_file_round_trip_is_exact(tmp_path: Path) -> None:
     net = network()
-    path = neuro.save(net, tmp_path / "net.safetensors", {"note": "kept"})
+    path = neuro.save(net, tmp_path / "net.safetensors")
+    assert neuro.save(net, tmp_path / "again.safetensors").read_bytes() == path.read_bytes()
     again = neuro.load(path)
     assert again.definition() == net.definition()
     assert torch.equal(again(X)[0], net(X)[0])
@@ -123,6 +124,9 @@ def test_foreign_and_missing_files_are_refused(tmp_path: Path) -> None:
 def test_wrong_networks_are_named() -> None:
     with pytest.raises(InputError, match="at least one layer"):
         neuro.Sequential()
+    for name in ("cells", "dt", "a.b", ""):
+        with pytest.raises(InputError, match="cannot be named"):
+            neuro.Sequential({name: neuro.LIF(2)})
     with pytest.raises(InputError, match="share one dt"):
         neuro.Sequential(neuro.LIF(2, dt=1e-3), neuro.LIF(2, dt=2e-3))
     with pytest.raises(InputError, match="must be a module"):
