@@ -25,8 +25,8 @@ RESULT = HERE.parent / "results" / "peers.json"
 # What pip installs for each library; those that come with our own development tools use our environment.
 OWN = ("neuro", "torch loop", "snnTorch", "Norse")
 PEERS = {
-    "SpikingJelly": (["torch==2.13.0", "numpy", "scipy", "tqdm"], ["spikingjelly==2.0.0"]),
-    "Sinabs": (["torch==2.13.0", "numpy", "pbr", "nir==1.0.4", "nirtorch"], ["sinabs==3.1.3"]),
+    "SpikingJelly": (["torch==2.13.0", "numpy", "scipy", "tqdm", "matplotlib", "loguru"], ["spikingjelly==2.0.0"]),
+    "Sinabs": (["torch==2.13.0", "numpy", "pbr", "matplotlib", "nir==1.0.4", "nirtorch"], ["sinabs==3.1.3"]),
     "spyx": (["spyx==1.0.0"], []),
 }
 
