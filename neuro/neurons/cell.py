@@ -274,7 +274,11 @@ class Cell(nn.Module):
 
     def extra_repr(self) -> str:
         """Size, step, discretisation, reset and what trains."""
-        parts = [str(self.size if len(self.size) > 1 else self.size[0]), f"dt={self.dt:g}", f"method={self.method!r}"]
+        parts = [
+            ", ".join(map(str, self.size)) if len(self.size) == 1 else str(self.size),
+            f"dt={self.dt:g}",
+            f"method={self.method!r}",
+        ]
         parts += [f"reset={self.reset!r}", f"learn={self.learn}"]
         parts += [f"shared={self.shared}"] if self.shared else []
         parts += [f"refractory={self.refractory.tolist()}"] if self.refractory is not None else []

@@ -37,7 +37,7 @@ def test_own_layout_passes_without_a_copy_and_stays_writeable() -> None:
     ],
 )
 def test_other_layouts_and_views_hold_the_same(dtype: Any) -> None:
-    other = np.zeros(6, dtype)[::2]
+    other: Any = np.zeros(6, dtype)[::2]
     for name in ("t", "x", "y", "p"):
         other[name] = EVENTS[name]
     assert np.array_equal(as_records(other, SIZE, sort=False), EVENTS)
