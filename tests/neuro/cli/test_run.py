@@ -52,7 +52,7 @@ def test_open_run(tmp_path: Path) -> None:
 
 def test_a_run_on_another_machine(run: Path) -> None:
     path = run / "config.yaml"
-    path.write_text(path.read_text().replace("device: cpu", "device: cuda:7").replace("threads: 0", "threads: 512"))
+    path.write_text(path.read_text().replace("device: cpu", "device: cuda:7").replace("threads: 1", "threads: 512"))
     parser = Parser(prog="neuro try")
     add_run(parser)
     _, config = given_run(parser.parse([str(run), "--device", "cpu", "--threads", "0", "--cache", "elsewhere"]))
