@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 from tonic import transforms
 
 from neuro.datasets.events import make_events
-from neuro.kernels.event_filters import denoise, drop_hot_pixels, refractory_filter
-from neuro.kernels.event_surfaces import events_to_averaged_surfaces, events_to_surfaces
-from neuro.kernels.event_voxels import events_to_voxels
-from neuro.kernels.events import events_to_frames
+from neuro.kernels.events.filters import denoise, drop_hot_pixels, refractory_filter
+from neuro.kernels.events.frames import events_to_frames
+from neuro.kernels.events.surfaces import events_to_averaged_surfaces, events_to_surfaces
+from neuro.kernels.events.voxels import events_to_voxels
 
 RESULT = Path(__file__).parent / "results" / "events.json"
 WINDOW = 1000  # us

@@ -19,9 +19,9 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
-from neuro.kernels.event_linear import event_linear
-from neuro.kernels.procedural import Procedural, procedural_product
-from neuro.kernels.propagate import propagate
+from neuro.kernels.propagation.event_linear import event_linear
+from neuro.kernels.propagation.procedural import Procedural, procedural_product
+from neuro.kernels.propagation.propagate import propagate
 
 RESULT = Path(__file__).parent / "results" / "propagation.json"
 INPUTS, OUTPUTS = 1350, 4050

@@ -19,10 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuro.kernels.recurrent import recurrent_scan
-from neuro.kernels.reference import coefficients
-from neuro.kernels.scan import ScanSpec
-from neuro.kernels.surrogate import Surrogate
+from neuro.kernels.compiler.reference import coefficients
+from neuro.kernels.compiler.surrogate import Surrogate
+from neuro.kernels.scans.recurrent import recurrent_scan
+from neuro.kernels.scans.scan import ScanSpec
 from neuro.neurons import LIF
 
 ALPHA = 0.05  # dt / tau

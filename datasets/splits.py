@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from neuro.errors import InputError, unknown_name
-from neuro.kernels.events import bin_count, events_to_frames
+from neuro.kernels.events.frames import bin_count, events_to_frames
 
 __all__ = [
     "FRACTIONS",

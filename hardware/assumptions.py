@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neuro.kernels.equations import Equations, Parameter
+from neuro.kernels.compiler.equations import Equations, Parameter
 from neuro.network import NetworkState, Sequential
 from neuro.neurons import Cell, CuBaLIF
 

@@ -18,7 +18,7 @@ from neuro.hardware.nir_chain import chain
 from neuro.hardware.nir_file import Tree, read_tree
 from neuro.hardware.nir_node import METADATA, Node
 from neuro.hardware.shapes import Shape, pair, shape_after
-from neuro.kernels.discretise import METHODS
+from neuro.kernels.compiler.discretise import METHODS
 from neuro.network import Sequential
 from neuro.neurons import IF, LI, LIF, Cell, CuBaLIF
 from neuro.synapses import Conv2d, Flatten, Linear, SumPool2d

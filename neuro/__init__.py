@@ -53,9 +53,9 @@ __all__ = [
 
 if TYPE_CHECKING:
     from neuro import datasets, hardware, kernels
-    from neuro.kernels.equations import Equations, Parameter
-    from neuro.kernels.route import Route
-    from neuro.kernels.surrogate import Surrogate
+    from neuro.kernels.compiler.equations import Equations, Parameter
+    from neuro.kernels.compiler.route import Route
+    from neuro.kernels.compiler.surrogate import Surrogate
     from neuro.network import Sequential, build, load, record, save
     from neuro.neurons import (
         ALIF,
@@ -82,9 +82,9 @@ if TYPE_CHECKING:
     from neuro.training.fit import fit
 else:
     _ORIGIN = (
-        ("neuro.kernels.equations", ("Equations", "Parameter")),
-        ("neuro.kernels.route", ("Route",)),
-        ("neuro.kernels.surrogate", ("Surrogate",)),
+        ("neuro.kernels.compiler.equations", ("Equations", "Parameter")),
+        ("neuro.kernels.compiler.route", ("Route",)),
+        ("neuro.kernels.compiler.surrogate", ("Surrogate",)),
         ("neuro.network", ("Sequential", "build", "load", "record", "save")),
         ("neuro.neurons", ("IF", "LI", "LIF", "Cell", "CuBaLIF")),
         ("neuro.neurons", ("ALIF", "PLIF", "AdLIF", "SEAdLIF")),

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from neuro.errors import FileFormatError, InputError, unknown_name
 from neuro.files import atomic_write
-from neuro.kernels.route import Route
+from neuro.kernels.compiler.route import Route
 from neuro.neurons import CELLS, Cell, State
 from neuro.neurons.recurrent import Recurrent, Stateful
 from neuro.synapses import SYNAPSES

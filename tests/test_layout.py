@@ -140,7 +140,7 @@ def packages_of_the_tree() -> set[str]:
 
 
 def mirror(path: Path) -> Path:
-    """``kernels/scan.py`` -> ``tests/kernels/test_scan.py``."""
+    """``kernels/scans/scan.py`` -> ``tests/kernels/scans/test_scan.py``."""
     relative = path.relative_to(ROOT)
     return ROOT / "tests" / relative.parent / f"test_{relative.stem.lstrip('_')}.py"
 

@@ -18,7 +18,7 @@ from neuro.cli.config import TrainConfig
 from neuro.cli.run import Run
 from neuro.datasets import SensorConfig
 from neuro.errors import InputError, unknown_name
-from neuro.kernels.surrogate import Surrogate
+from neuro.kernels.compiler.surrogate import Surrogate
 
 if TYPE_CHECKING:
     from neuro.datasets import Splits

@@ -6,8 +6,8 @@ are pure numbers around a threshold of 1; time constants are seconds.
 
 from __future__ import annotations
 
-from neuro.kernels.equations import Equations, Parameter
-from neuro.kernels.surrogate import Surrogate
+from neuro.kernels.compiler.equations import Equations, Parameter
+from neuro.kernels.compiler.surrogate import Surrogate
 from neuro.neurons.cell import Cell
 
 __all__ = ["ALIF", "PLIF", "AdLIF", "SEAdLIF"]

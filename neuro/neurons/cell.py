@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from neuro.errors import InputError, unknown_name
-from neuro.kernels.equations import PERIOD, Equations
-from neuro.kernels.reference import torch_function
-from neuro.kernels.route import Route
-from neuro.kernels.scan import ScanSpec, scan, scan_trace
-from neuro.kernels.surrogate import Surrogate
+from neuro.kernels.compiler.equations import PERIOD, Equations
+from neuro.kernels.compiler.reference import torch_function
+from neuro.kernels.compiler.route import Route
+from neuro.kernels.compiler.surrogate import Surrogate
+from neuro.kernels.scans.scan import ScanSpec, scan, scan_trace
 
 __all__ = ["Cell", "State"]
 
@@ -191,7 +191,7 @@ class Cell(nn.Module):
             x: input current ``[T, B, *size]``.
             state: as returned for the steps before; zero unless given.
             route: edges that backward ignores (a property of the learning rule).
-            backend: as for :func:`neuro.kernels.scan`.
+            backend: as for :func:`neuro.kernels.scans.scan`.
 
         Returns:
             Output ``[T, B, *size]`` and the state after the last step.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from neuro.kernels.equations import Equations, Parameter
+from neuro.kernels.compiler.equations import Equations, Parameter
 from neuro.neurons.cell import Cell
 
 __all__ = ["IF", "LI", "LIF", "CuBaLIF"]

@@ -8,8 +8,8 @@ exponent of EIF and AdEx is at most :data:`EXPONENT_BOUND`, where the membrane m
 
 from __future__ import annotations
 
-from neuro.kernels.equations import Equations, Parameter
-from neuro.kernels.surrogate import Surrogate
+from neuro.kernels.compiler.equations import Equations, Parameter
+from neuro.kernels.compiler.surrogate import Surrogate
 from neuro.neurons.cell import Cell
 
 __all__ = ["EIF", "EXPONENT_BOUND", "QIF", "AdEx", "Izhikevich"]

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from neuro.errors import InputError
-from neuro.kernels.recurrent import recurrent_scan, recurrent_trace
-from neuro.kernels.route import Route
+from neuro.kernels.compiler.route import Route
+from neuro.kernels.scans.recurrent import recurrent_scan, recurrent_trace
 from neuro.neurons.cell import Cell, State
 
 __all__ = ["Recurrent", "Stateful"]
@@ -82,7 +82,7 @@ class Recurrent(nn.Module):
             x: input current ``[T, B, *size]``.
             state: as returned for the steps before; the initial one unless given.
             route: edges that backward ignores (a property of the learning rule).
-            backend: as for :func:`neuro.kernels.recurrent.recurrent_scan`.
+            backend: as for :func:`neuro.kernels.scans.recurrent.recurrent_scan`.
 
         Returns:
             Output ``[T, B, *size]`` and the state after the last step.

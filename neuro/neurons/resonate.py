@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from neuro.kernels.equations import Equations, Parameter
-from neuro.kernels.surrogate import Surrogate
+from neuro.kernels.compiler.equations import Equations, Parameter
+from neuro.kernels.compiler.surrogate import Surrogate
 from neuro.neurons.cell import Cell
 
 __all__ = ["LRU", "EventGate", "ResonateAndFire"]

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neuro.errors import InputError, unknown_name
-from neuro.kernels.event_linear import MODES, event_linear
+from neuro.kernels.propagation.event_linear import MODES, event_linear
 
 __all__ = ["SYNAPSES", "Conv2d", "Flatten", "Linear", "SumPool2d"]
 
@@ -29,7 +29,7 @@ class Linear(nn.Linear):
 
     Args:
         mode: ``"event"``, work follows the spikes; ``"dense"``; ``"auto"``, whichever the measured
-            share of non-zero inputs makes the quicker (see :func:`neuro.kernels.event_linear`).
+            share of non-zero inputs makes the quicker (see :func:`neuro.kernels.propagation.event_linear`).
 
     >>> Linear(4, 2).definition()
     {'in_features': 4, 'out_features': 2, 'bias': True, 'mode': 'auto'}

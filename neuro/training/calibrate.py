@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neuro.errors import InputError
-from neuro.kernels.reference import torch_function
+from neuro.kernels.compiler.reference import torch_function
 from neuro.neurons import Cell
 from neuro.neurons.recurrent import Stateful
 from neuro.synapses import Conv2d, Linear

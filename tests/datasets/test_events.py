@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from neuro.datasets.events import EVENT_DTYPE, check_events, make_events
 from neuro.errors import InputError
-from neuro.kernels.events import events_to_frames
+from neuro.kernels.events.frames import events_to_frames
 
 SIZE = (7, 5, 2)
 

@@ -7,8 +7,8 @@ import pytest
 from neuro.cli.config import MACHINE, TrainConfig
 from neuro.cli.settings import names
 from neuro.datasets import DATASETS, SensorConfig
-from neuro.kernels.discretise import METHODS
-from neuro.kernels.surrogate import SURROGATES
+from neuro.kernels.compiler.discretise import METHODS
+from neuro.kernels.compiler.surrogate import SURROGATES
 from neuro.neurons import LIF
 from neuro.training.fit import LOGGERS
 from neuro.training.losses import LOSSES

@@ -1,0 +1,1 @@
+"""From a cell's equations to the program and the source text every engine runs."""

@@ -1,0 +1,160 @@
+"""Compile and run a program's Numba kernels; compiled code is cached on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neuro.files import atomic_write, cache_folder
+from neuro.kernels.compiler.numba_source import backward_source, forward_source
+from neuro.kernels.compiler.program import Program, derive_backward, saved_states
+from neuro.kernels.compiler.route import Route
+from neuro.kernels.compiler.surrogate import Surrogate
+
+__all__ = ["numba_backward", "numba_forward", "run_blocks"]
+
+_ROWS_TARGET = 8192  # elements of state a block holds: L1/L2-sized, still long contiguous streams
+_WIDE = 32768  # neurons in one row above which rows are split too
+Kernel = Callable[..., None]
+
+
+def _module(source: str) -> ModuleType:
+    """Import ``source`` from a file named after its content, so that Numba's disk cache finds it again."""
+    name = f"neuro_kernel_{hashlib.sha256(source.encode()).hexdigest()[:20]}"
+    path = cache_folder("kernels") / f"{name}.py"
+    if not path.exists() or path.read_text() != source:
+        with atomic_write(path) as temporary:
+            temporary.write_text(source)
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # Numba looks the module up by name when it reads its cache
+    spec.loader.exec_module(module)
+    return module
+
+
+@lru_cache(maxsize=512)
+def _forward_kernel(program: Program, dtype: str, saved: tuple[int, ...]) -> Kernel:
+    kernel: Kernel = _module(forward_source(program, dtype, saved)).kernel
+    return kernel
+
+
+@lru_cache(maxsize=512)
+def _backward_kernel(program: Program, route: Route, learned: tuple[int, ...], dtype: str, family: str) -> Kernel:
+    backward = derive_backward(program, route, learned)
+    source = backward_source(program, backward, dtype, saved_states(program, backward), family)
+    kernel: Kernel = _module(source).kernel
+    return kernel
+
+
+@lru_cache(maxsize=8)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="neuro-kernel")
+
+
+def run_blocks(tasks: Sequence[Callable[[], None]]) -> None:
+    """Run independent tasks on as many threads as ``torch.get_num_threads()`` allows."""
+    threads = min(torch.get_num_threads(), len(tasks))
+    if threads <= 1:
+        for task in tasks:
+            task()
+        return
+    for future in [_pool(threads).submit(task) for task in tasks]:
+        future.result()
+
+
+def _blocks(batch: int, neurons: int) -> Iterator[tuple[int, int, int, int]]:
+    """Rows and neurons of each block; a function of the sizes alone, never of the thread count."""
+    rows = max(1, _ROWS_TARGET // max(1, neurons))
+    width = neurons if neurons <= _WIDE else _ROWS_TARGET
+    for b in range(0, batch, rows):
+        for n in range(0, neurons, width):
+            yield b, min(batch, b + rows), n, min(neurons, n + width)
+
+
+def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
+    return tensor.detach().contiguous().numpy()
+
+
+def _run(kernel: Kernel, blocks: Sequence[tuple[int, int, int, int]], call: Callable[..., tuple[Any, ...]]) -> None:
+    run_blocks([lambda k=k, block=block: kernel(*call(k, block)) for k, block in enumerate(blocks)])  # type: ignore[misc]
+
+
+def numba_forward(
+    program: Program,
+    inputs: Sequence[Tensor],
+    state: Tensor,
+    coefficients: Tensor,
+    saved: tuple[int, ...],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Run the whole sequence.
+
+    Args:
+        inputs: one ``[T, B, N]`` tensor per input.
+        state: ``[S, B, N]``; not written to.
+        coefficients: ``[K, N]``.
+        saved: indices of the states to keep for backward.
+
+    Returns:
+        Output ``[T, B, N]``, final state ``[S, B, N]``, saved states ``[len(saved), T, B, N]``.
+    """
+    time, batch, neurons = inputs[0].shape
+    output = torch.empty_like(inputs[0], memory_format=torch.contiguous_format)
+    final = state.detach().clone(memory_format=torch.contiguous_format)
+    trace = output.new_empty((len(saved), time, batch, neurons))
+    kernel = _forward_kernel(program, str(output.numpy().dtype), saved)
+    arrays = [_array(x) for x in inputs]
+    shared = (final.numpy(), _array(coefficients), output.numpy(), trace.numpy())
+    _run(kernel, list(_blocks(batch, neurons)), lambda _, block: (*shared, *block, *arrays))
+    return output, final, trace
+
+
+def numba_backward(
+    program: Program,
+    route: Route,
+    learned: tuple[int, ...],
+    surrogate: Surrogate,
+    grad_output: Tensor,
+    grad_state: Tensor,
+    inputs: Sequence[Tensor],
+    state: Tensor,
+    coefficients: Tensor,
+    trace: Tensor,
+) -> tuple[list[Tensor], Tensor, Tensor]:
+    """The adjoint of :func:`numba_forward`.
+
+    Args:
+        grad_output: ``[T, B, N]``.
+        grad_state: gradient of the final state, ``[S, B, N]``.
+        inputs, state, coefficients: as given to the forward pass.
+        trace: its saved states.
+
+    Returns:
+        Gradients of the inputs (each ``[T, B, N]``), of the first state ``[S, B, N]`` and of
+        the ``learned`` coefficients ``[len(learned), N]``.
+    """
+    _, batch, neurons = grad_output.shape
+    kernel = _backward_kernel(program, route, learned, str(grad_output.numpy().dtype), surrogate.family)
+    blocks = list(_blocks(batch, neurons))
+    adjoint = grad_state.detach().clone(memory_format=torch.contiguous_format)
+    partial = grad_output.new_zeros((len(blocks), len(learned), neurons))
+    grads = [torch.empty_like(grad_output, memory_format=torch.contiguous_format) for _ in inputs]
+    scalar = adjoint.numpy().dtype.type
+    before = (_array(grad_output), adjoint.numpy(), _array(state), _array(coefficients), _array(trace))
+    shape = (scalar(1.0 / surrogate.width), scalar(surrogate.peak))
+    arrays = [*(_array(x) for x in inputs), *(g.numpy() for g in grads)]
+    sums = partial.numpy()
+    _run(kernel, blocks, lambda k, block: (*before, sums[k], *shape, *block, *arrays))
+    # One block after the other: a fixed order of summation whatever the number of threads.
+    return grads, adjoint, partial.sum(0)

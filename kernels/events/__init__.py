@@ -1,0 +1,1 @@
+"""Events of sensors to tensors, and filters on events."""

@@ -1,0 +1,1 @@
+"""Spikes through synapses: dense, sparse, delayed, procedural."""

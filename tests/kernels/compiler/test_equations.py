@@ -1,0 +1,98 @@
+"""Declarations are read as written, and a wrong one is refused with the line at fault."""
+
+from __future__ import annotations
+
+import pickle  # noqa: TID251 - that definitions pickle is the point
+
+import pytest
+
+from neuro.errors import InputError
+from neuro.kernels.compiler.equations import Equations, Parameter, after_step
+
+TAU = {"tau": Parameter(0.02, "s", positive=True)}
+
+
+def test_lines_become_expressions() -> None:
+    made = Equations(
+        "Two",
+        """
+        dv/dt = (x - v - a) / tau   # a comment
+        da/dt = -a / tau
+        spike when v > 1
+        reset value: v = 0
+        reset value: a = a + 0.5
+        reset subtract: v = v - 1
+        output z*v
+        """,
+        TAU,
+    )
+    assert made.states == ("v", "a")
+    assert made.reset_kinds == ("value", "subtract", "none")
+    assert {k: str(e) for k, e in made.reset("value").items()} == {"v": "0", "a": "a + 0.5"}
+    assert dict(made.reset("none")) == {}
+    assert str(made.output) == "v*z"
+
+
+def test_maps_starts_and_new_values() -> None:
+    made = Equations(
+        "Map",
+        """
+        v' = exp(-dt/tau)*v + x - w
+        dw/dt = (v' - w) / tau
+        start w = -tau
+        spike when v > 1 + w
+        reset value: v = v - dt/tau
+        """,
+        TAU,
+    )
+    assert made.states == ("v", "w")
+    assert made.maps == {"v"}
+    assert made.membrane == ("v",)
+    assert {k: str(e) for k, e in made.start.items()} == {"w": "-tau"}
+    assert after_step("v") in made.flow["w"].free_symbols
+    assert pickle.loads(pickle.dumps(made)) == made
+
+
+def test_equal_declarations_are_equal_and_pickle() -> None:
+    one = Equations("L", "dv/dt = (x - v)/tau\noutput v", TAU)
+    assert pickle.loads(pickle.dumps(one)) == one
+    assert hash(pickle.loads(pickle.dumps(one))) == hash(one)
+    assert one != Equations("L", "dv/dt = (x - 2*v)/tau\noutput v", TAU)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("dv/dt = (x - w)/tau\noutput v", "undefined symbol 'w'"),
+        ("dv/dt = (x - v)/tau +\noutput v", "cannot be read"),
+        ("dv/dt = (x - v)/tau\nvoltage spikes", "'voltage spikes': expected"),
+        ("dv/dt = (x - v)/tau\nspike when x > 1", "depends on no state"),
+        ("dv/dt = (x - v)/tau\nspike when v > 1\nspike when v > 2", "one spike condition"),
+        ("dv/dt = (x - v)/tau\nspike when v > 1\nreset value: w = 0", "'w' is no state"),
+        ("dv/dt = x - v\noutput v", "'tau' is used in no line"),
+        ("dv/dt = x/(tau - 0.02)\noutput v", "not a finite real number"),
+        ("dv/dt = x/tau", "no line 'spike when ...'"),
+        ("dv/dt = x/tau\ndv/dt = v\noutput v", "two lines"),
+        ("v' = x/tau\ndv/dt = v\noutput v", "two lines"),
+        ("v' = x/tau + w'\nw' = v\noutput v", "w' is the new value of a state"),
+        ("v' = x/tau\noutput v'", "v' is the new value of a state"),
+        ("v' = x/tau\nstart w = 1\noutput v", "'w' is no state"),
+        ("v' = x/tau\nstart v = x\noutput v", "undefined symbol 'x'"),
+        ("dv/dt = x*dt/tau\noutput v", "undefined symbol 'dt'"),
+        ("output x*tau", "no state"),
+        ("dz/dt = x/tau\noutput z", "'z' is reserved"),
+        ("dc1/dt = x/tau\noutput c1", "'c1' is reserved"),
+    ],
+)
+def test_wrong_declarations_name_the_fault(text: str, says: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Equations("Bad", text, TAU)
+    assert says in str(caught.value)
+    assert "Bad" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("default", [float("nan"), float("inf"), 0.0, -1.0])
+def test_default_out_of_range(default: float) -> None:
+    with pytest.raises(InputError, match="has the default"):
+        Equations("Bad", "dv/dt = (x - v)/tau\noutput v", {"tau": Parameter(default, "s", positive=True)})

@@ -1,0 +1,38 @@
+"""The generated text of the recurrent kernels: what it holds, and what it leaves out."""
+
+from __future__ import annotations
+
+import ast
+
+from neuro.kernels.compiler.program import compile_program, derive_backward, saved_states
+from neuro.kernels.compiler.route import Route
+from neuro.kernels.scans.recurrent_source import GROUP, recurrent_backward_source, recurrent_forward_source
+from neuro.neurons import CuBaLIF
+
+PROGRAM = compile_program(CuBaLIF.equations, "euler", "value")
+BACKWARD = derive_backward(PROGRAM, Route(), ())
+SAVED = saved_states(PROGRAM, BACKWARD)
+
+
+def test_forward_keeps_only_what_is_asked_for() -> None:
+    bare = recurrent_forward_source(PROGRAM, "float32", (), False)
+    full = recurrent_forward_source(PROGRAM, "float64", (0, 1), True)
+    assert "_save_" not in bare
+    assert "_current[_t, _b]" not in bare
+    assert "_save_i[_n] = i" in full
+    assert "_row = _current[_t, _b]" in full
+    assert "F = np.float64" in full
+    assert [node.name for node in ast.parse(full).body if isinstance(node, ast.FunctionDef)] == ["gather", "kernel"]
+
+
+def test_nothing_is_multiplied_back_where_the_recurrence_is_cut() -> None:
+    whole = recurrent_backward_source(PROGRAM, BACKWARD, "float32", SAVED, "atan", True)
+    cut = recurrent_backward_source(PROGRAM, BACKWARD, "float32", SAVED, "atan", False)
+    assert "product(_grads, _weight, _up)" in whole
+    assert "product(_grads" not in cut
+    assert "gy = _gy_row[_n] + _up_row[_n]" in whole
+    assert f"// {GROUP} * {GROUP}" in whole
+
+
+def test_no_fused_multiply_add_may_make_it_spike_otherwise() -> None:
+    assert "fastmath" not in recurrent_forward_source(PROGRAM, "float32", SAVED, True)
