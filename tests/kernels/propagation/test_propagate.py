@@ -203,5 +203,5 @@ def test_no_loop_leaves_its_arrays(tmp_path: Path) -> None:
     files = [str(here / f"test_{name}.py") for name in modules]
     environment = os.environ | {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
     command = [sys.executable, "-P", "-m", "pytest", "-q", "-x", "-m", "not slow and not gpu", *files]
-    ran = subprocess.run(command, env=environment, cwd=here.parents[1], capture_output=True, text=True, check=False)
+    ran = subprocess.run(command, env=environment, cwd=here.parents[2], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout[-3000:]
