@@ -5,7 +5,7 @@ A declaration is a few lines of text, checked when the module that holds it is i
     dv/dt = ((v_leak - v) + r*x) / tau      # continuous dynamics, one line per state
     w' = exp(-dt/tau_w)*w + a*v'            # or a map from step to step
     start v = v_leak                        # where a state begins; zero unless said
-    spike when v > v_threshold              # absent for a cell that never spikes
+    spike when v > v_threshold              # absent for a cell that never spikes; or v >= v_threshold
     reset value: v = v_reset                # one line per named kind of reset and state
     reset subtract: v = v - v_threshold
     output v                                # absent: the output is the spike z
@@ -13,8 +13,8 @@ A declaration is a few lines of text, checked when the module that holds it is i
 ``x`` is the input current. Names are states (left of a ``d/dt`` or a prime), inputs, declared
 parameters and ``z``, the spike (in ``output`` only); maps and resets may use ``dt``, the step
 in seconds. In dynamics ``v`` is the value before the step and ``v'`` the one after it (before
-any reset), which lines below that of ``v`` may read. The states left of ``>`` are the membrane,
-which a refractory period holds. A mistake raises :class:`~neuro.errors.InputError` with the
+any reset), which lines below that of ``v`` may read. The states left of ``>`` or ``>=`` are the
+membrane, which a refractory period holds. A mistake raises :class:`~neuro.errors.InputError` with the
 line at fault.
 """
 
@@ -31,7 +31,7 @@ from sympy.parsing.sympy_parser import parse_expr
 
 from neuro.errors import InputError
 
-__all__ = ["COUNTDOWN", "DT", "PERIOD", "SPIKE", "Equations", "Parameter", "after_step", "symbol"]
+__all__ = ["COUNTDOWN", "DT", "PERIOD", "SPIKE", "Equations", "Parameter", "after_step", "lifted", "symbol"]
 
 _FUNCTIONS: Mapping[str, object] = MappingProxyType(
     {name: getattr(sympy, name) for name in ("exp", "log", "sqrt", "tanh", "sin", "cos", "Abs", "Max", "Min")}
@@ -41,7 +41,7 @@ _FLOW = re.compile(r"d(?P<state>[A-Za-z_]\w*)/dt\s*=\s*(?P<right>.+)")
 _MAP = re.compile(r"(?P<state>[A-Za-z_]\w*)'\s*=\s*(?P<right>.+)")
 _START = re.compile(r"start\s+(?P<state>[A-Za-z_]\w*)\s*=\s*(?P<right>.+)")
 _PRIMED = re.compile(r"\b([A-Za-z]\w*)'")
-_SPIKE = re.compile(r"spike\s+when\s+(?P<left>.+?)>(?P<right>.+)")
+_SPIKE = re.compile(r"spike\s+when\s+(?P<left>.+?)>(?P<equal>=?)(?P<right>.+)")
 _RESET = re.compile(r"reset\s+(?P<kind>\w+)\s*:\s*(?P<state>[A-Za-z_]\w*)\s*=\s*(?P<right>.+)")
 # Names the compiler gives to its own quantities (coefficients, adjoints, the spike, the step).
 _RESERVED = re.compile(r"c\d+|[gpq]_\w+|gy|sd|u|z|dt|_\w*|F|math|numba|np|torch|phi1|refractory(_period)?")
@@ -56,6 +56,14 @@ def symbol(name: str) -> sympy.Symbol:
 def after_step(name: str) -> sympy.Symbol:
     """The symbol for the new value of state ``name``, written with a prime in a declaration."""
     return symbol(f"_after_{name}")
+
+
+class lifted(sympy.Function):  # type: ignore[misc] # a mathematical function, as phi1 is
+    """Its argument, but for zero just above it: engines fire above zero, a cell of ``>=`` at zero too."""
+
+    def fdiff(self, argindex: int = 1) -> sympy.Integer:
+        """The slope is that of the argument, at zero too."""
+        return sympy.Integer(1)
 
 
 SPIKE = symbol("z")
@@ -238,6 +246,8 @@ class _Reading:
             left = self._expression(match["left"])
             self.membrane = tuple(s for s in self.states if symbol(s) in left.free_symbols)
             self.drive = left - self._expression(right)
+            if match["equal"]:
+                self.drive = lifted(self.drive)
             if not any(symbol(s) in self.drive.free_symbols for s in self.states):
                 raise self._error("the spike condition depends on no state, so it can never be driven")
         elif match.re is _RESET:

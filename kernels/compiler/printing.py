@@ -12,8 +12,11 @@ from dataclasses import dataclass
 import sympy
 
 from neuro.kernels.compiler.discretise import phi1
+from neuro.kernels.compiler.equations import lifted
 
 __all__ = ["Dialect", "to_text"]
+
+_LEAST = 1e-37  # just above the smallest normal number of float32
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,12 @@ class _Printer:
             result = self.dialect.select(f"{left} {condition.rel_op} {right}", self.text(value), result)
         return result
 
+    def _lifted(self, e: sympy.Expr) -> str:
+        value = self.text(e.args[0])
+        # Written out here, since SymPy would reorder the sum: the number is lost in any but that with zero itself.
+        above = f"({value} + {self.dialect.number(_LEAST)})"
+        return self.dialect.select(f"{value} >= {self.dialect.number(0.0)}", above, value)
+
     def _function(self, e: sympy.Expr) -> str:
         return self._call(type(e).__name__.lower(), *e.args)
 
@@ -112,6 +121,7 @@ class _Printer:
         (sympy.Min, _extremum),
         (sympy.Piecewise, _piecewise),
         (phi1, _function),
+        (lifted, _lifted),
         (sympy.Function, _function),
     )
 

@@ -130,7 +130,8 @@ def reference_scan(
     for x in zip(*(i.unbind(0) for i in inputs), strict=True):
         if route.cut_time:
             now = [s.detach() for s in now]
-        pre = step(*now, *x, *coefficient_values)
+        made = step(*now, *x, *coefficient_values)
+        pre = [s if isinstance(s, Tensor) else torch.full_like(x[0], s) for s in made]  # a map may be a number
         drive, _, *targets = after(*pre, pre[0], *coefficient_values)
         z = torch.zeros_like(pre[0])
         if program.drive is not None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pickle  # noqa: TID251 - that definitions pickle is the point
 
 import pytest
+import torch
 
 from neuro.errors import InputError
 from neuro.kernels.compiler.equations import Equations, Parameter, after_step
+from neuro.kernels.scans.scan import ScanSpec, scan
 
 TAU = {"tau": Parameter(0.02, "s", positive=True)}
 
@@ -96,3 +98,20 @@ def test_wrong_declarations_name_the_fault(text: str, says: str) -> None:
 def test_default_out_of_range(default: float) -> None:
     with pytest.raises(InputError, match="has the default"):
         Equations("Bad", "dv/dt = (x - v)/tau\noutput v", {"tau": Parameter(default, "s", positive=True)})
+
+
+@pytest.mark.parametrize(("sign", "spikes"), [(">", [0, 0, 1, 1, 0]), (">=", [0, 1, 0, 1, 0])])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+def test_a_threshold_that_is_met_exactly(sign: str, spikes: list[int], dtype: torch.dtype, backend: str) -> None:
+    text = f"v' = v + x\nspike when v {sign} threshold\nreset value: v = 0"
+    spec = ScanSpec(Equations("Met", text, {"threshold": Parameter(1.0)}), "euler", "value")
+    coefficients = [torch.tensor(v, dtype=dtype) for v in (1.0, -1.0)][-len(spec.program.coefficients) :]
+    x = torch.tensor([0.5, 0.5, 0.75, 1.25, -3.0], dtype=dtype).view(5, 1, 1).requires_grad_()
+    z, _ = scan(spec, [x], [torch.zeros(1, 1, dtype=dtype)], coefficients, backend=backend)
+    assert z.flatten().tolist() == spikes
+    z.sum().backward()
+    # The surrogate is that of v - threshold on both sides of zero, and so is its slope.
+    assert x.grad is not None
+    last = -3.0 if spikes[3] else -2.0
+    assert x.grad[4].item() == pytest.approx(1 / (1 + (torch.pi * (last - 1.0)) ** 2), rel=1e-5)
