@@ -3,7 +3,8 @@
 Layout: time-major ``[T, B, N]`` arrays, states ``[S, B, N]``, coefficients ``[K, N]``. A call
 runs the whole sequence for the rows ``b0:b1`` and neurons ``n0:n1`` of one block, whose state
 stays in cache; the innermost loop is over contiguous neurons and is vectorised by LLVM. Calls
-on disjoint blocks share nothing, so any number of threads gives the same bits.
+on disjoint blocks share nothing, so any number of threads gives the same bits. Coefficients
+that all neurons share are read once a call, not once a step and neuron.
 """
 
 from __future__ import annotations
@@ -57,6 +58,9 @@ F = np.{dtype}
 """
 
 
+_Numbered = list[tuple[int, sympy.Symbol]]
+
+
 @dataclass
 class _Lines:
     """Source lines with an indentation."""
@@ -80,22 +84,27 @@ def _t(expression: sympy.Expr) -> str:
     return to_text(expression, _NUMBA)
 
 
-def forward_source(program: Program, dtype: str, saved: tuple[int, ...]) -> str:
-    """Text of ``forward(state, C, y, saved, b0, b1, n0, n1, *inputs)``; ``state`` is updated in place."""
+def forward_source(program: Program, dtype: str, saved: tuple[int, ...], shared: tuple[bool, ...] = ()) -> str:
+    """Text of ``forward(state, C, y, saved, b0, b1, n0, n1, *inputs)``; ``state`` is updated in place.
+
+    ``shared`` tells which coefficients have one value for all neurons; none, if empty.
+    """
+    once, each = _split(program, shared)
     out = _Lines()
     inputs = "".join(f", _in_{x}" for x in program.inputs)
     out(f"def kernel(_state, _C, _y, _saved, _b0, _b1, _n0, _n1{inputs}):")
     out.depth = 1
+    out(*(f"{c} = _C[{k}, 0]" for k, c in once))
     out("for _t in range(_y.shape[0]):")
     out.depth = 2
     out("for _b in range(_b0, _b1):")
     out.depth = 3
-    out.rows(_forward_rows(program, saved))
+    out.rows((*_forward_rows(program, saved), *((f"_c_{c}", f"_C[{k}]") for k, c in each)))
     out("for _n in range(_n1 - _n0):")
     out.depth = 4
     out(*(f"{s} = _s_{s}[_n]" for s in program.states))
     out(*(f"{x} = _x_{x}[_n]" for x in program.inputs))
-    out(*(f"{c} = _c_{c}[_n]" for c in program.coefficient_symbols))
+    out(*(f"{c} = _c_{c}[_n]" for _, c in each))
     out(*(f"_new_{s} = {_t(line)}" for s, line in zip(program.states, program.update, strict=True)))
     out(*(f"{s} = _new_{s}" for s in program.states))
     if program.drive is not None:
@@ -111,20 +120,34 @@ def _forward_rows(program: Program, saved: tuple[int, ...]) -> Iterator[tuple[st
     yield "_y_row", "_y[_t, _b]"
     yield from ((f"_save_{program.states[k]}", f"_saved[{j}, _t, _b]") for j, k in enumerate(saved))
     yield from ((f"_s_{s}", f"_state[{k}, _b]") for k, s in enumerate(program.states))
-    yield from ((f"_c_{c}", f"_C[{k}]") for k, c in enumerate(program.coefficient_symbols))
+
+
+def _split(program: Program, shared: tuple[bool, ...]) -> tuple[_Numbered, _Numbered]:
+    """The coefficients, with their places, that all neurons share, and those that each has for itself."""
+    numbered = list(enumerate(program.coefficient_symbols))
+    if not shared:
+        return [], numbered
+    return [c for c in numbered if shared[c[0]]], [c for c in numbered if not shared[c[0]]]
 
 
 def _reset(state: str, target: sympy.Expr) -> str:
     return state if target == symbol(state) else f"{_t(target)} if _fired else {state}"
 
 
-def backward_source(program: Program, backward: Backward, dtype: str, saved: tuple[int, ...], family: str) -> str:
+def backward_source(
+    program: Program,
+    backward: Backward,
+    dtype: str,
+    saved: tuple[int, ...],
+    family: str,
+    shared: tuple[bool, ...] = (),
+) -> str:
     """Text of ``backward(gy, g, first, C, saved, gC, inverse_width, peak, b0, b1, n0, n1, *inputs, *input_grads)``.
 
     ``g`` comes in as the adjoint of the final state and leaves as that of the first one;
-    ``gC[K', N]`` belongs to the block and is added to.
+    ``gC[K', N]`` belongs to the block and is added to. ``shared`` as for :func:`forward_source`.
     """
-    writer = _BackwardWriter(program, backward, saved, family)
+    writer = _BackwardWriter(program, backward, saved, family, shared)
     text = writer.write()
     functions = _EXP_BELOW.format(polynomial=_exponential_series(12)) if "_exp_below" in text else ""
     return _HEADER.format(dtype=dtype, functions=functions) + text
@@ -139,8 +162,11 @@ def _exponential_series(order: int) -> str:
 
 
 class _BackwardWriter:
-    def __init__(self, program: Program, backward: Backward, saved: tuple[int, ...], family: str) -> None:
+    def __init__(
+        self, program: Program, backward: Backward, saved: tuple[int, ...], family: str, shared: tuple[bool, ...]
+    ) -> None:
         self.program, self.backward, self.saved, self.family = program, backward, saved, family
+        self.once, self.each = _split(program, shared)
         self.before = [s for s in program.states if backward.uses(f"p_{s}")]
         self.out = _Lines()
 
@@ -151,6 +177,7 @@ class _BackwardWriter:
             f"def kernel(_gy, _g, _first, _C, _saved, _gC, _inverse_width, _peak, _b0, _b1, _n0, _n1{inputs}{grads}):"
         )
         self.out.depth = 1
+        self.out(*(f"{c} = _C[{k}, 0]" for k, c in self.once))
         # The state before step 0 was given, not reset here, so that step stands apart.
         self.out(f"for _t in range(_gy.shape[0] - 1, {0 if self.before else -1}, -1):")
         self._sweep(first=False)
@@ -184,12 +211,12 @@ class _BackwardWriter:
             yield from ((f"_first_{s}", f"_first[{program.states.index(s)}, _b]") for s in self.before)
         elif self.before:
             yield from ((f"_last_{program.states[k]}", f"_saved[{j}, _t - 1, _b]") for j, k in enumerate(self.saved))
-        yield from ((f"_c_{c}", f"_C[{k}]") for k, c in enumerate(program.coefficient_symbols))
+        yield from ((f"_c_{c}", f"_C[{k}]") for k, c in self.each)
         yield from ((f"_gc_{k}", f"_gC[{j}]") for j, k in enumerate(self.backward.coefficients))
 
     def _load(self, *, first: bool) -> None:
         out, program = self.out, self.program
-        out(*(f"{c} = _c_{c}[_n]" for c in program.coefficient_symbols))
+        out(*(f"{c} = _c_{c}[_n]" for _, c in self.each))
         if first:
             out(*(f"p_{s} = _first_{s}[_n]" for s in self.before))
         elif self.before:

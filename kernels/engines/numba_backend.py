@@ -23,7 +23,7 @@ from neuro.kernels.compiler.surrogate import Surrogate
 
 __all__ = ["numba_backward", "numba_forward", "run_blocks"]
 
-_ROWS_TARGET = 8192  # elements of state a block holds: L1/L2-sized, still long contiguous streams
+_ROWS_TARGET = 16384  # elements of state a block holds: few enough for L2, and long contiguous streams
 _WIDE = 32768  # neurons in one row above which rows are split too
 Kernel = Callable[..., None]
 
@@ -45,15 +45,17 @@ def _module(source: str) -> ModuleType:
 
 
 @lru_cache(maxsize=512)
-def _forward_kernel(program: Program, dtype: str, saved: tuple[int, ...]) -> Kernel:
-    kernel: Kernel = _module(forward_source(program, dtype, saved)).kernel
+def _forward_kernel(program: Program, dtype: str, saved: tuple[int, ...], shared: tuple[bool, ...]) -> Kernel:
+    kernel: Kernel = _module(forward_source(program, dtype, saved, shared)).kernel
     return kernel
 
 
 @lru_cache(maxsize=512)
-def _backward_kernel(program: Program, route: Route, learned: tuple[int, ...], dtype: str, family: str) -> Kernel:
+def _backward_kernel(
+    program: Program, route: Route, learned: tuple[int, ...], dtype: str, family: str, shared: tuple[bool, ...]
+) -> Kernel:
     backward = derive_backward(program, route, learned)
-    source = backward_source(program, backward, dtype, saved_states(program, backward), family)
+    source = backward_source(program, backward, dtype, saved_states(program, backward), family, shared)
     kernel: Kernel = _module(source).kernel
     return kernel
 
@@ -79,7 +81,7 @@ def _blocks(batch: int, neurons: int) -> Iterator[tuple[int, int, int, int]]:
     rows = max(1, _ROWS_TARGET // max(1, neurons))
     width = neurons if neurons <= _WIDE else _ROWS_TARGET
     for b in range(0, batch, rows):
-        for n in range(0, neurons, width):
+        for n in range(0, neurons, max(1, width)):
             yield b, min(batch, b + rows), n, min(neurons, n + width)
 
 
@@ -91,12 +93,25 @@ def _run(kernel: Kernel, blocks: Sequence[tuple[int, int, int, int]], call: Call
     run_blocks([lambda k=k, block=block: kernel(*call(k, block)) for k, block in enumerate(blocks)])  # type: ignore[misc]
 
 
+def _layout(shape: torch.Size, shared: tuple[bool, ...]) -> tuple[int, int, int]:
+    """``[T, B, N]`` as the loops see it: where no coefficient tells neurons apart, a step is one long row."""
+    time, batch, neurons = shape
+    return (time, 1, batch * neurons) if shared and all(shared) else (time, batch, neurons)
+
+
+def _seen(tensor: Tensor, layout: tuple[int, int, int]) -> np.ndarray[Any, Any]:
+    """``[..., B, N]`` in that layout."""
+    array = _array(tensor)
+    return array.reshape(*array.shape[:-2], *layout[1:])
+
+
 def numba_forward(
     program: Program,
     inputs: Sequence[Tensor],
     state: Tensor,
     coefficients: Tensor,
     saved: tuple[int, ...],
+    shared: tuple[bool, ...] = (),
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Run the whole sequence.
 
@@ -105,6 +120,7 @@ def numba_forward(
         state: ``[S, B, N]``; not written to.
         coefficients: ``[K, N]``.
         saved: indices of the states to keep for backward.
+        shared: which coefficients are the same for all neurons; none, if empty.
 
     Returns:
         Output ``[T, B, N]``, final state ``[S, B, N]``, saved states ``[len(saved), T, B, N]``.
@@ -113,10 +129,11 @@ def numba_forward(
     output = torch.empty_like(inputs[0], memory_format=torch.contiguous_format)
     final = state.detach().clone(memory_format=torch.contiguous_format)
     trace = output.new_empty((len(saved), time, batch, neurons))
-    kernel = _forward_kernel(program, str(output.numpy().dtype), saved)
-    arrays = [_array(x) for x in inputs]
-    shared = (final.numpy(), _array(coefficients), output.numpy(), trace.numpy())
-    _run(kernel, list(_blocks(batch, neurons)), lambda _, block: (*shared, *block, *arrays))
+    layout = _layout(output.shape, shared)
+    kernel = _forward_kernel(program, str(output.numpy().dtype), saved, shared)
+    arrays = [_seen(x, layout) for x in inputs]
+    given = (_seen(final, layout), _array(coefficients), _seen(output, layout), _seen(trace, layout))
+    _run(kernel, list(_blocks(*layout[1:])), lambda _, block: (*given, *block, *arrays))
     return output, final, trace
 
 
@@ -131,6 +148,7 @@ def numba_backward(
     state: Tensor,
     coefficients: Tensor,
     trace: Tensor,
+    shared: tuple[bool, ...] = (),
 ) -> tuple[list[Tensor], Tensor, Tensor]:
     """The adjoint of :func:`numba_forward`.
 
@@ -139,22 +157,26 @@ def numba_backward(
         grad_state: gradient of the final state, ``[S, B, N]``.
         inputs, state, coefficients: as given to the forward pass.
         trace: its saved states.
+        shared: as given to the forward pass.
 
     Returns:
         Gradients of the inputs (each ``[T, B, N]``), of the first state ``[S, B, N]`` and of
         the ``learned`` coefficients ``[len(learned), N]``.
     """
-    _, batch, neurons = grad_output.shape
-    kernel = _backward_kernel(program, route, learned, str(grad_output.numpy().dtype), surrogate.family)
-    blocks = list(_blocks(batch, neurons))
+    neurons = grad_output.shape[2]
+    layout = _layout(grad_output.shape, shared)
+    kernel = _backward_kernel(program, route, learned, str(grad_output.numpy().dtype), surrogate.family, shared)
+    blocks = list(_blocks(*layout[1:]))
     adjoint = grad_state.detach().clone(memory_format=torch.contiguous_format)
-    partial = grad_output.new_zeros((len(blocks), len(learned), neurons))
+    # Each block of rows adds up its own sums, in an order that no number of threads changes.
+    partial = grad_output.new_zeros((len({block[0] for block in blocks}), len(learned), layout[2]))
+    sums = {first: partial[k].numpy() for k, first in enumerate(dict.fromkeys(block[0] for block in blocks))}
     grads = [torch.empty_like(grad_output, memory_format=torch.contiguous_format) for _ in inputs]
     scalar = adjoint.numpy().dtype.type
-    before = (_array(grad_output), adjoint.numpy(), _array(state), _array(coefficients), _array(trace))
+    states = (_seen(state, layout), _array(coefficients), _seen(trace, layout))
     shape = (scalar(1.0 / surrogate.width), scalar(surrogate.peak))
-    arrays = [*(_array(x) for x in inputs), *(g.numpy() for g in grads)]
-    sums = partial.numpy()
-    _run(kernel, blocks, lambda k, block: (*before, sums[k], *shape, *block, *arrays))
-    # One block after the other: a fixed order of summation whatever the number of threads.
-    return grads, adjoint, partial.sum(0)
+    arrays = [*(_seen(x, layout) for x in inputs), *(_seen(g, layout) for g in grads)]
+    given = (_seen(grad_output, layout), _seen(adjoint, layout), *states)
+    _run(kernel, blocks, lambda _, block: (*given, sums[block[0]], *shape, *block, *arrays))
+    copies = layout[2] // neurons if neurons else 1
+    return grads, adjoint, partial.sum(0).view(len(learned), copies, neurons).sum(1)

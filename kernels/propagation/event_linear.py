@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from neuro.errors import InputError, unknown_name
 from neuro.kernels.engines.numba_backend import run_blocks
+from neuro.kernels.propagation.dense import dense_linear, product
 from neuro.kernels.propagation.spikes import count_entries, list_entries, ranges
 
 __all__ = ["MODES", "event_linear"]
@@ -29,15 +29,16 @@ _SMALL = 2**20  # multiplications of a dense product that is done before the eve
 _NARROW = 64  # outputs below which a dense product is as quick as finding the events
 
 _ROWS = 256  # rows of x a task handles
-_WIDE = 2048  # outputs a task sums at a time: the partial sums stay in L1
-_COLUMNS = 64  # columns of the weight gradient a task owns
+_WIDE = 2048  # outputs a task sums: one row of x, too, is work for several threads
+_COLUMNS = 128  # columns of the weight gradient a task owns
 
 
-def _gather(x: Tensor, counts: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _gather(x: Tensor, counts: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     from neuro.kernels.propagation.event_linear_numba import gather
 
     start, index, value = list_entries(x, counts)
-    out = x.new_zeros((x.shape[0], weight.shape[0]))
+    shape = (x.shape[0], weight.shape[0])
+    out = x.new_zeros(shape) if bias is None else bias.repeat(shape[0], 1)
     arrays = (start.numpy(), index.numpy(), value.numpy(), weight.t().contiguous().numpy(), out.numpy())
     tasks = [(*r, *o) for r in ranges(out.shape[0], _ROWS) for o in ranges(out.shape[1], _WIDE)]
     run_blocks([lambda task=task: gather(*arrays, *task) for task in tasks])  # type: ignore[misc]
@@ -45,12 +46,16 @@ def _gather(x: Tensor, counts: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, 
 
 
 @torch.library.custom_op("neuro::event_linear", mutates_args=())
-def _event_linear_op(x: Tensor, counts: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return _gather(x.detach(), counts, weight.detach())
+def _event_linear_op(
+    x: Tensor, counts: Tensor, weight: Tensor, bias: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return _gather(x.detach(), counts, weight.detach(), None if bias is None else bias.detach())
 
 
 @_event_linear_op.register_fake
-def _event_linear_fake(x: Tensor, counts: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _event_linear_fake(
+    x: Tensor, counts: Tensor, weight: Tensor, bias: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     events = torch.library.get_ctx().new_dynamic_size()
     values = torch.library.get_ctx().new_dynamic_size()
     start = x.new_empty(x.shape[0] + 1, dtype=torch.int64)
@@ -77,18 +82,19 @@ def _weight_grad_fake(grad: Tensor, start: Tensor, index: Tensor, value: Tensor,
     return grad.new_empty((inputs, grad.shape[1])).t()
 
 
-def _setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Sequence[Tensor]) -> None:
-    x, _, weight = inputs
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Sequence[Tensor]) -> None:
+    x, _, weight, _ = inputs
     ctx.inputs = x.shape[1]
     ctx.save_for_backward(weight, *output[1:])
     ctx.mark_non_differentiable(*output[1:])
 
 
-def _backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
+def _backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
     weight, start, index, value = ctx.saved_tensors
-    grad_x = grad @ weight if ctx.needs_input_grad[0] else None
-    grad_weight = _weight_grad_op(grad, start, index, value, ctx.inputs) if ctx.needs_input_grad[2] else None
-    return grad_x, None, grad_weight
+    needs_x, _, needs_weight, needs_bias = ctx.needs_input_grad
+    grad_x = product(grad, weight.t()) if needs_x else None
+    grad_weight = _weight_grad_op(grad, start, index, value, ctx.inputs) if needs_weight else None
+    return grad_x, None, grad_weight, grad.sum(0) if needs_bias else None
 
 
 _event_linear_op.register_autograd(_backward, setup_context=_setup_context)
@@ -119,17 +125,17 @@ def event_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, mode:
     if mode == "event" and x.device.type != "cpu":
         raise InputError(f"mode 'event' runs on the CPU, x is on {x.device}; use mode='dense' or x.cpu()")
     if mode == "dense" or (mode == "auto" and not _worth_a_look(x, weight)):
-        return F.linear(x, weight, bias)
+        return dense_linear(x, weight, bias)
     rows = x.reshape(-1, x.shape[-1]).contiguous()
     counts = count_entries(rows.detach())
-    if mode == "auto" and int(counts.numpy()[0].sum()) > _limit(rows.shape[0], weight) * x.numel():
-        return F.linear(x, weight, bias)
+    entries, ones = counts.numpy().sum(1)
+    if mode == "auto" and entries > _limit(rows.shape[0], weight) * x.numel():
+        return dense_linear(x, weight, bias, spikes=bool(entries == ones))
     if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
-        out: Tensor = _event_linear_op(rows, counts, weight)[0]
+        out: Tensor = _event_linear_op(rows, counts, weight, bias)[0]
     else:
-        out = _gather(rows, counts, weight)[0]
-    out = out.view(*x.shape[:-1], weight.shape[0])
-    return out if bias is None else out + bias
+        out = _gather(rows, counts, weight, bias)[0]
+    return out.view(*x.shape[:-1], weight.shape[0])
 
 
 def _limit(rows: int, weight: Tensor) -> float:

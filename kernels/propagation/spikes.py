@@ -19,7 +19,17 @@ from torch import Tensor
 from neuro.errors import InputError
 from neuro.kernels.engines.numba_backend import run_blocks
 
-__all__ = ["EventList", "PackedSpikes", "count_entries", "from_coordinates", "list_entries", "pack", "ranges"]
+__all__ = [
+    "EventList",
+    "PackedSpikes",
+    "count_entries",
+    "from_coordinates",
+    "list_entries",
+    "pack",
+    "pack_words",
+    "ranges",
+    "unpack_words",
+]
 
 _ROWS = 256  # rows a task handles
 _BITS = MappingProxyType({torch.uint8: 8, torch.uint64: 64})
@@ -62,6 +72,26 @@ def list_entries(x: Tensor, counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     arrays = (x.numpy(), start.numpy(), index.numpy(), value.numpy())
     run_blocks([lambda a=a, b=b: compress(*arrays, a, b) for a, b in ranges(x.shape[0], _ROWS)])  # type: ignore[misc]
     return start, index, value
+
+
+def pack_words(x: Tensor) -> Tensor:
+    """``[R, ceil(N / 64)]`` (uint64): the entries of ``x [R, N]`` (contiguous, on the CPU) that are not 0, as bits."""
+    from neuro.kernels.propagation.spikes_numba import pack_rows
+
+    words = torch.empty((x.shape[0], -(-x.shape[1] // 64)), dtype=torch.uint64)
+    arrays = (x.numpy(), words.numpy())
+    run_blocks([lambda a=a, b=b: pack_rows(*arrays, a, b) for a, b in ranges(x.shape[0], _ROWS)])  # type: ignore[misc]
+    return words
+
+
+def unpack_words(words: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    """The inverse of :func:`pack_words`: ``[R, size]``, 0/1 in ``dtype`` (float32 or float64)."""
+    from neuro.kernels.propagation.spikes_numba import unpack_rows
+
+    out = torch.empty((words.shape[0], size), dtype=dtype)
+    arrays = (words.numpy(), out.numpy())
+    run_blocks([lambda a=a, b=b: unpack_rows(*arrays, a, b) for a, b in ranges(words.shape[0], _ROWS)])  # type: ignore[misc]
+    return out
 
 
 @dataclass(frozen=True, eq=False)

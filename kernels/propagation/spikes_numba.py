@@ -7,7 +7,9 @@ from typing import Any
 import numba
 import numpy as np
 
-__all__ = ["compress", "compress_words", "count", "count_words"]
+from neuro.kernels.engines.lanes_numba import mask_nonzero, mask_ones, population, trailing_zeros
+
+__all__ = ["compress", "compress_words", "count", "count_words", "pack_rows", "unpack_rows"]
 
 Array = np.ndarray[Any, Any]
 
@@ -15,13 +17,17 @@ Array = np.ndarray[Any, Any]
 @numba.njit(error_model="numpy", nogil=True, cache=True)
 def count(x: Array, counts: Array, r0: int, r1: int) -> None:
     """Of each row ``r0:r1`` of ``x [R, I]``: entries that are not 0, and entries that are 1, into ``counts [2, R]``."""
+    whole = x.shape[1] // 64 * 64
     for r in range(r0, r1):
         row = x[r]
-        some = np.int32(0)
-        ones = np.int32(0)
-        for i in range(row.shape[0]):
-            some += np.int32(row[i] != 0)
-            ones += np.int32(row[i] == 1)
+        some = 0
+        ones = 0
+        for i in range(0, whole, 64):
+            some += population(mask_nonzero(row, i))
+            ones += population(mask_ones(row, i))
+        for i in range(whole, row.shape[0]):
+            some += 1 if row[i] != 0 else 0
+            ones += 1 if row[i] == 1 else 0
         counts[0, r] = some
         counts[1, r] = ones
 
@@ -30,27 +36,51 @@ def count(x: Array, counts: Array, r0: int, r1: int) -> None:
 def compress(x: Array, start: Array, index: Array, value: Array, r0: int, r1: int) -> None:
     """Columns (and, where ``value`` is not empty, values) of the non-zero entries, row by row."""
     graded = value.shape[0] > 0
+    whole = x.shape[1] // 64 * 64
     for r in range(r0, r1):
         row = x[r]
-        width = row.shape[0]
         k = start[r]
-        end = start[r + 1]
-        i = 0
-        while k < end:
-            # Most groups of eight hold no spike: one test passes over them.
-            if i + 8 <= width:
-                first = (row[i] != 0) | (row[i + 1] != 0) | (row[i + 2] != 0) | (row[i + 3] != 0)
-                last = (row[i + 4] != 0) | (row[i + 5] != 0) | (row[i + 6] != 0) | (row[i + 7] != 0)
-                if not (first | last):
-                    i += 8
-                    continue
-            for j in range(i, min(i + 8, width)):
-                if row[j] != 0:
-                    index[k] = j
-                    if graded:
-                        value[k] = row[j]
-                    k += 1
-            i += 8
+        for i in range(0, whole, 64):
+            word = mask_nonzero(row, i)
+            while word != np.uint64(0):
+                index[k] = i + trailing_zeros(word)
+                k += 1
+                word &= word - np.uint64(1)
+        for i in range(whole, row.shape[0]):
+            if row[i] != 0:
+                index[k] = i
+                k += 1
+        if graded:
+            for j in range(start[r], k):
+                value[j] = row[index[j]]
+
+
+@numba.njit(error_model="numpy", nogil=True, cache=True)
+def pack_rows(x: Array, words: Array, r0: int, r1: int) -> None:
+    """Bit ``i % 64`` of ``words[r, i // 64]`` tells whether ``x[r, i]`` is not 0; bits past the row are 0."""
+    whole = x.shape[1] // 64 * 64
+    for r in range(r0, r1):
+        row = x[r]
+        for i in range(0, whole, 64):
+            words[r, i // 64] = mask_nonzero(row, i)
+        word = np.uint64(0)
+        for i in range(whole, row.shape[0]):
+            word |= np.uint64(row[i] != 0) << np.uint64(i - whole)
+        if whole < row.shape[0]:
+            words[r, whole // 64] = word
+
+
+@numba.njit(error_model="numpy", nogil=True, cache=True)
+def unpack_rows(words: Array, out: Array, r0: int, r1: int) -> None:
+    """``out[r, i]`` is bit ``i % 64`` of ``words[r, i // 64]``."""
+    one, zero = out.dtype.type(1), out.dtype.type(0)
+    for r in range(r0, r1):
+        row = out[r]
+        for w in range(words.shape[1]):
+            word = words[r, w]
+            first = 64 * w
+            for i in range(first, min(first + 64, row.shape[0])):
+                row[i] = one if (word >> np.uint64(i - first)) & np.uint64(1) else zero
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
@@ -59,10 +89,7 @@ def count_words(words: Array, counts: Array) -> None:
     for r in range(words.shape[0]):
         total = 0
         for w in range(words.shape[1]):
-            word = words[r, w]
-            while word != np.uint64(0):
-                word &= word - np.uint64(1)
-                total += 1
+            total += population(words[r, w])
         counts[r] = total
 
 
@@ -73,10 +100,7 @@ def compress_words(words: Array, start: Array, index: Array) -> None:
         k = start[r]
         for w in range(words.shape[1]):
             word = words[r, w]
-            place = 64 * w
             while word != np.uint64(0):
-                if word & np.uint64(1):
-                    index[k] = place
-                    k += 1
-                word >>= np.uint64(1)
-                place += 1
+                index[k] = 64 * w + trailing_zeros(word)
+                k += 1
+                word &= word - np.uint64(1)

@@ -101,11 +101,13 @@ def _scan_op(
     cut_time: bool,
     cut_reset: bool,
     keep: bool,
+    shared: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     made = _from_text(spec)
     saved = _saved(made, Route(cut_time, cut_reset)) if keep else ()
-    forward = cuda_forward if inputs[0].is_cuda else numba_forward
-    return forward(made.program, inputs, state, coefficients, saved)
+    if inputs[0].is_cuda:
+        return cuda_forward(made.program, inputs, state, coefficients, saved)
+    return numba_forward(made.program, inputs, state, coefficients, saved, _flags(shared))
 
 
 @_scan_op.register_fake
@@ -117,6 +119,7 @@ def _scan_fake(
     cut_time: bool,
     cut_reset: bool,
     keep: bool,
+    shared: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     saved = _saved(_from_text(spec), Route(cut_time, cut_reset)) if keep else ()
     shape = inputs[0].shape
@@ -135,21 +138,13 @@ def _scan_backward_op(
     spec: str,
     cut_time: bool,
     cut_reset: bool,
+    shared: str,
 ) -> tuple[list[Tensor], Tensor, Tensor]:
     made = _from_text(spec)
-    backward = cuda_backward if grad_output.is_cuda else numba_backward
-    return backward(
-        made.program,
-        Route(cut_time, cut_reset),
-        made.learned_coefficients,
-        made.surrogate,
-        grad_output,
-        grad_state,
-        inputs,
-        state,
-        coefficients,
-        trace,
-    )
+    options = (made.program, Route(cut_time, cut_reset), made.learned_coefficients, made.surrogate)
+    if grad_output.is_cuda:
+        return cuda_backward(*options, grad_output, grad_state, inputs, state, coefficients, trace)
+    return numba_backward(*options, grad_output, grad_state, inputs, state, coefficients, trace, _flags(shared))
 
 
 @_scan_backward_op.register_fake
@@ -163,6 +158,7 @@ def _scan_backward_fake(
     spec: str,
     cut_time: bool,
     cut_reset: bool,
+    shared: str,
 ) -> tuple[list[Tensor], Tensor, Tensor]:
     learned = _from_text(spec).learned_coefficients
     grads = [grad_output.new_empty(grad_output.shape) for _ in inputs]
@@ -170,7 +166,7 @@ def _scan_backward_fake(
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    given, state, coefficients, ctx.spec, ctx.cut_time, ctx.cut_reset, _ = inputs
+    given, state, coefficients, ctx.spec, ctx.cut_time, ctx.cut_reset, _, ctx.shared = inputs
     made = _from_text(ctx.spec)
     backward = derive_backward(made.program, Route(ctx.cut_time, ctx.cut_reset), made.learned_coefficients)
     ctx.shape = given[0].shape
@@ -190,13 +186,12 @@ def _autograd(ctx: Any, grad_output: Tensor | None, grad_state: Tensor | None, _
         grad_state = torch.zeros_like(state)
     # Inputs the backward pass never reads are stood in for by the gradient of their shape.
     inputs = kept or [grad_output] * ctx.n_inputs
-    grads, first, learned = _scan_backward_op(
-        grad_output, grad_state, inputs, state, coefficients, trace, ctx.spec, ctx.cut_time, ctx.cut_reset
-    )
+    options = (ctx.spec, ctx.cut_time, ctx.cut_reset, ctx.shared)
+    grads, first, learned = _scan_backward_op(grad_output, grad_state, inputs, state, coefficients, trace, *options)
     whole = torch.zeros_like(coefficients)
     indices = list(_from_text(ctx.spec).learned_coefficients)
     whole[indices] = learned
-    return grads, first, whole, None, None, None, None
+    return grads, first, whole, None, None, None, None, None
 
 
 _scan_op.register_autograd(_autograd, setup_context=_setup_context)
@@ -240,9 +235,8 @@ def scan(
     first = torch.stack(list(state))
     table = _table(coefficients, neurons, inputs[0])
     keep = torch.is_grad_enabled() and any(t.requires_grad for t in (*inputs, first, table))
-    output, last, _ = _scan_op(
-        list(inputs), first, table, text or spec.to_text(), route.cut_time, route.cut_reset, keep
-    )
+    options = (text or spec.to_text(), route.cut_time, route.cut_reset, keep, _shared(coefficients))
+    output, last, _ = _scan_op(list(inputs), first, table, *options)
     return output, list(last.unbind(0))
 
 
@@ -259,6 +253,15 @@ def _table(coefficients: Sequence[Tensor], neurons: int, like: Tensor) -> Tensor
     if not coefficients:
         return like.new_zeros((0, neurons))
     return torch.stack([c.expand(neurons) for c in coefficients])
+
+
+def _shared(coefficients: Sequence[Tensor]) -> str:
+    """For each coefficient ``s`` if all neurons share it, else ``o``: a word, as an op takes it."""
+    return "".join("s" if c.numel() == 1 else "o" for c in coefficients)
+
+
+def _flags(shared: str) -> tuple[bool, ...]:
+    return tuple(letter == "s" for letter in shared)
 
 
 def _check(program: Program, inputs: Sequence[Tensor], state: Sequence[Tensor], coefficients: Sequence[Tensor]) -> None:
@@ -298,6 +301,7 @@ def scan_trace(
     everything = tuple(range(len(program.states)))
     with torch.no_grad():
         table = _table(coefficients, inputs[0].shape[2], inputs[0])
-        forward = cuda_forward if inputs[0].is_cuda else numba_forward
-        output, last, trace = forward(program, inputs, torch.stack(list(state)), table, everything)
+        given = (program, inputs, torch.stack(list(state)), table, everything)
+        made = cuda_forward(*given) if inputs[0].is_cuda else numba_forward(*given, _flags(_shared(coefficients)))
+    output, last, trace = made
     return output, list(last.unbind(0)), dict(zip(program.states, trace.unbind(0), strict=True))

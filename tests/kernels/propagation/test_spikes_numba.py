@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from neuro.kernels.propagation.spikes_numba import compress, compress_words, count, count_words
+from neuro.kernels.propagation.spikes_numba import compress, compress_words, count, count_words, pack_rows, unpack_rows
 
 
 @pytest.mark.parametrize("graded", [False, True])
@@ -38,3 +38,32 @@ def test_words() -> None:
     index = np.full(counts.sum(), -1, np.int32)
     compress_words(words, np.concatenate([[0], np.cumsum(counts)]), index)
     assert index.tolist() == np.nonzero(bits)[1].tolist()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [1, 63, 64, 65, 128, 200])
+def test_bits_of_rows(size: int, dtype: type[np.floating]) -> None:
+    rng = np.random.default_rng(size)
+    x = (rng.random((4, size)) < 0.4).astype(dtype)
+    x[0], x[3] = 0, 1
+    words = np.full((4, -(-size // 64)), 2**64 - 1, np.uint64)
+    pack_rows(x, words, 0, 4)
+    bits = np.unpackbits(words.view(np.uint8), axis=-1, bitorder="little")
+    assert (bits[:, :size] == x).all()
+    assert not bits[:, size:].any()
+    out = np.full_like(x, 7)
+    unpack_rows(words, out, 1, 4)
+    assert (out[1:] == x[1:]).all()
+    assert (out[0] == 7).all()
+
+
+def test_nan_is_an_entry() -> None:
+    x = np.zeros((1, 100))
+    x[0, [5, 70]] = np.nan
+    counts = np.empty((2, 1), np.int64)
+    count(x, counts, 0, 1)
+    assert counts.ravel().tolist() == [2, 0]
+    index, value = np.empty(2, np.int32), np.empty(2)
+    compress(x, np.array([0, 2]), index, value, 0, 1)
+    assert index.tolist() == [5, 70]
+    assert np.isnan(value).all()

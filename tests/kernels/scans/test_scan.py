@@ -211,7 +211,33 @@ def test_registered_op_passes_opcheck() -> None:
         True,
         True,
     )
-    torch.library.opcheck(torch.ops.neuro.scan.default, arguments)
+    for shared in ("", "osos"[: table.shape[0]].ljust(table.shape[0], "o"), "s" * table.shape[0]):
+        torch.library.opcheck(torch.ops.neuro.scan.default, (*arguments, shared))
+
+
+@pytest.mark.parametrize("own", [(), ("tau",), ("tau_a", "theta")])
+@pytest.mark.parametrize("shape", [(17, 3, 21), (5, 2, 1), (1, 1, 63), (3, 0, 4), (2, 40, 1000)])
+def test_coefficients_that_neurons_share(shape: tuple[int, int, int], own: tuple[str, ...]) -> None:
+    """Shared by all (one long row a step), by none, and some of each; their gradients are sums over neurons."""
+    problem = Problem(spec_of(ADAPTIVE), shape=shape)
+    for name in set(problem.parameters) - set(own):
+        problem.parameters[name] = problem.parameters[name][0].clone()
+    problem.check(Route(cut_reset=False), 1e-11)
+
+
+def test_number_of_threads_changes_no_bit_of_a_shared_gradient() -> None:
+    problem = Problem(spec_of(ADAPTIVE), torch.float32, (3, 7, 9001))
+    problem.parameters = {name: value[0].clone() for name, value in problem.parameters.items()}
+    before = torch.get_num_threads()
+    made = []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            outputs, grads = problem.run("numba", Route())
+            made.append([*outputs, *grads.values()])
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for a, b in zip(*made, strict=True))
 
 
 @pytest.mark.parametrize(
