@@ -20,11 +20,13 @@ from neuro.kernels.compiler.numba_source import backward_source, forward_source
 from neuro.kernels.compiler.program import Program, derive_backward, saved_states
 from neuro.kernels.compiler.route import Route
 from neuro.kernels.compiler.surrogate import Surrogate
+from neuro.kernels.engines.memory import keep_freed_memory
 
 __all__ = ["numba_backward", "numba_forward", "run_blocks"]
 
 _ROWS_TARGET = 16384  # elements of state a block holds: few enough for L2, and long contiguous streams
 _WIDE = 32768  # neurons in one row above which rows are split too
+_NARROW = 4096  # neurons that are not worth a thread of their own
 Kernel = Callable[..., None]
 
 
@@ -67,6 +69,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 def run_blocks(tasks: Sequence[Callable[[], None]]) -> None:
     """Run independent tasks on as many threads as ``torch.get_num_threads()`` allows."""
+    keep_freed_memory()
     threads = min(torch.get_num_threads(), len(tasks))
     if threads <= 1:
         for task in tasks:
@@ -76,10 +79,18 @@ def run_blocks(tasks: Sequence[Callable[[], None]]) -> None:
         future.result()
 
 
-def _blocks(batch: int, neurons: int) -> Iterator[tuple[int, int, int, int]]:
-    """Rows and neurons of each block; a function of the sizes alone, never of the thread count."""
-    rows = max(1, _ROWS_TARGET // max(1, neurons))
-    width = neurons if neurons <= _WIDE else _ROWS_TARGET
+def _blocks(layout: tuple[int, int, int], *, alone: bool) -> Iterator[tuple[int, int, int, int]]:
+    """Rows and neurons of each block.
+
+    Sums over a block's rows are rounded, so which rows it holds is a function of the sizes alone. Where each
+    neuron stands ``alone``, every cut gives the same bits, and one as wide as the threads allow streams best.
+    """
+    _, batch, neurons = layout
+    if alone:
+        threads = max(1, torch.get_num_threads())
+        rows, width = 1, min(_WIDE, max(_NARROW, -(-neurons // threads)))
+    else:
+        rows, width = max(1, _ROWS_TARGET // max(1, neurons)), neurons if neurons <= _WIDE else _ROWS_TARGET
     for b in range(0, batch, rows):
         for n in range(0, neurons, max(1, width)):
             yield b, min(batch, b + rows), n, min(neurons, n + width)
@@ -133,7 +144,8 @@ def numba_forward(
     kernel = _forward_kernel(program, str(output.numpy().dtype), saved, shared)
     arrays = [_seen(x, layout) for x in inputs]
     given = (_seen(final, layout), _array(coefficients), _seen(output, layout), _seen(trace, layout))
-    _run(kernel, list(_blocks(*layout[1:])), lambda _, block: (*given, *block, *arrays))
+    blocks = list(_blocks(layout, alone=layout[2] != neurons))
+    _run(kernel, blocks, lambda _, block: (*given, *block, *arrays))
     return output, final, trace
 
 
@@ -166,7 +178,7 @@ def numba_backward(
     neurons = grad_output.shape[2]
     layout = _layout(grad_output.shape, shared)
     kernel = _backward_kernel(program, route, learned, str(grad_output.numpy().dtype), surrogate.family, shared)
-    blocks = list(_blocks(*layout[1:]))
+    blocks = list(_blocks(layout, alone=layout[2] != neurons))
     adjoint = grad_state.detach().clone(memory_format=torch.contiguous_format)
     # Each block of rows adds up its own sums, in an order that no number of threads changes.
     partial = grad_output.new_zeros((len({block[0] for block in blocks}), len(learned), layout[2]))
