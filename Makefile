@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-slow test-gpu test-all lint format types bench package docs clean
+.PHONY: help install demo test test-slow test-gpu test-peers test-all lint format types bench package docs clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -30,16 +30,20 @@ demo: $(STAMP)  ## train, evaluate, export and report a network on event-camera 
 	@echo "open $(CURDIR)/runs/demo/report.html"
 
 test: $(STAMP)  ## the tests, doctests and documentation blocks (what CI runs)
-	$(BIN)/pytest -m "not slow and not gpu"
+	$(BIN)/pytest -m "not slow and not gpu and not elsewhere"
 
 test-slow: $(STAMP)  ## the tests that take longer
-	$(BIN)/pytest -m "slow and not gpu"
+	$(BIN)/pytest -m "slow and not gpu and not elsewhere"
 
 test-gpu: $(STAMP)  ## the tests that need a CUDA device
 	$(BIN)/pytest -m gpu
 
+test-peers: $(STAMP)  ## the tests beside SpikingJelly, Sinabs and Rockpool, each installed under .venv-peers first
+	$(BIN)/python -P benchmarks/peers/run.py --install SpikingJelly Sinabs Rockpool
+	$(BIN)/pytest -m elsewhere
+
 test-all: $(STAMP)  ## every test, with branch coverage
-	$(BIN)/pytest -m "not gpu" --cov --cov-report=term-missing:skip-covered
+	$(BIN)/pytest -m "not gpu and not elsewhere" --cov --cov-report=term-missing:skip-covered
 
 lint: $(STAMP)  ## style, types, import directions, spelling
 	$(BIN)/ruff check

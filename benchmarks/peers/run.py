@@ -29,6 +29,7 @@ PEERS = {
     "Sinabs": (["torch==2.13.0", "numpy", "pbr", "matplotlib", "nir==1.0.4", "nirtorch"], ["sinabs==3.1.3"]),
     "spyx": (["spyx==1.0.0"], []),
 }
+TESTED_ONLY = {"Rockpool": (["torch==2.13.0", "numpy", "scipy"], ["rockpool==3.1.0"])}
 
 
 def python_of(name: str) -> str:
@@ -40,7 +41,7 @@ def python_of(name: str) -> str:
     if not (folder / ".installed").exists():
         print(f"making {folder.relative_to(ROOT)}", flush=True)
         venv.create(folder, with_pip=True, clear=True)
-        with_needs, alone = PEERS[name]
+        with_needs, alone = (PEERS | TESTED_ONLY)[name]
         pip = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
         subprocess.run([*pip, *with_needs], check=True)
         if alone:  # their declared needs would bring another torch, or a stub that installs things when imported
@@ -105,7 +106,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    install = "only make the environments of these libraries"
+    parser.add_argument("--install", nargs="+", choices=[*PEERS, *TESTED_ONLY], help=install)
     options = parser.parse_args()
+    if options.install:
+        for name in options.install:
+            python_of(name)
+        return
     results = {}
     for job in ("layer", "network"):
         for threads in options.threads:
