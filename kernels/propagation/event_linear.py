@@ -20,7 +20,7 @@ from neuro.kernels.engines.numba_backend import run_blocks
 from neuro.kernels.propagation.dense import dense_linear, product
 from neuro.kernels.propagation.spikes import count_entries, list_entries, ranges
 
-__all__ = ["MODES", "event_linear"]
+__all__ = ["MODES", "event_linear", "event_weight_gradient"]
 
 MODES = ("auto", "event", "dense")
 _DENSITY = 0.12  # share of non-zero entries up to which events pay where the weight fits the cache
@@ -30,7 +30,7 @@ _NARROW = 64  # outputs below which a dense product is as quick as finding the e
 
 _ROWS = 256  # rows of x a task handles
 _WIDE = 2048  # outputs a task sums: one row of x, too, is work for several threads
-_COLUMNS = 128  # columns of the weight gradient a task owns
+_COLUMNS = 128  # columns of the weight gradient that are not worth a task of their own
 
 
 def _gather(x: Tensor, counts: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -67,14 +67,20 @@ def _event_linear_fake(
     )
 
 
-@torch.library.custom_op("neuro::event_linear_weight_grad", mutates_args=())
-def _weight_grad_op(grad: Tensor, start: Tensor, index: Tensor, value: Tensor, inputs: int) -> Tensor:
+def event_weight_gradient(grad: Tensor, start: Tensor, index: Tensor, value: Tensor, inputs: int) -> Tensor:
+    """``[O, I]``: the sum over rows of ``grad [R, O]`` times the entries listed for that row (``list_entries``)."""
     from neuro.kernels.propagation.event_linear_numba import scatter
 
     table = grad.new_zeros((inputs, grad.shape[1]))
     arrays = (start.numpy(), index.numpy(), value.numpy(), grad.detach().contiguous().numpy(), table.numpy())
-    run_blocks([lambda o=o: scatter(*arrays, *o) for o in ranges(grad.shape[1], _COLUMNS)])  # type: ignore[misc]
+    # Each column is a sum of its own, so the cut into tasks changes no bit.
+    tiles = -(-grad.shape[1] // _COLUMNS)
+    step = _COLUMNS * max(1, -(-tiles // max(1, torch.get_num_threads())))
+    run_blocks([lambda o=o: scatter(*arrays, *o) for o in ranges(grad.shape[1], step)])  # type: ignore[misc]
     return table.t()
+
+
+_weight_grad_op = torch.library.custom_op("neuro::event_linear_weight_grad", event_weight_gradient, mutates_args=())
 
 
 @_weight_grad_op.register_fake

@@ -53,15 +53,22 @@ def gather(
 def scatter(start: Array, index: Array, value: Array, grad: Array, weight_grad: Array, o0: int, o1: int) -> None:
     """``weight_grad[index[k]] += value[k] * grad[r]`` over all entries, for columns ``o0:o1``."""
     graded = value.shape[0] > 0
+    wide, narrow = WIDE // grad.itemsize, NARROW // grad.itemsize
     o = o0
-    while o + WIDE // grad.itemsize <= o1:
+    # A tile of columns is summed apart: in the table its rows may lie so that they drive each other from the cache.
+    tile = np.zeros((weight_grad.shape[0], wide), grad.dtype)
+    while o + wide <= o1:
         for r in range(grad.shape[0]):
-            add_to_rows_wide(grad[r], o, weight_grad, index, value, start[r], start[r + 1])
-        o += WIDE // grad.itemsize
-    while o + NARROW // grad.itemsize <= o1:
+            add_to_rows_wide(grad[r][o : o + wide], 0, tile, index, value, start[r], start[r + 1])
+        for i in range(tile.shape[0]):
+            for p in range(wide):
+                weight_grad[i, o + p] += tile[i, p]
+                tile[i, p] = 0
+        o += wide
+    while o + narrow <= o1:
         for r in range(grad.shape[0]):
             add_to_rows_narrow(grad[r], o, weight_grad, index, value, start[r], start[r + 1])
-        o += NARROW // grad.itemsize
+        o += narrow
     if o == o1:
         return
     for r in range(grad.shape[0]):

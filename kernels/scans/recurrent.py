@@ -19,7 +19,7 @@ from neuro.kernels.compiler.program import Program, derive_backward, saved_state
 from neuro.kernels.compiler.reference import reference_scan
 from neuro.kernels.compiler.route import Route
 from neuro.kernels.compiler.surrogate import Surrogate
-from neuro.kernels.scans.scan import ScanSpec, _check, _check_backend, _from_text, _table
+from neuro.kernels.scans.scan import ScanSpec, _check, _check_backend, _flags, _from_text, _shared, _table
 
 __all__ = ["recurrent_reference", "recurrent_scan", "recurrent_trace"]
 
@@ -87,11 +87,13 @@ def _recurrent_op(
     spec: str,
     route: Sequence[bool],
     keep: bool,
+    shared: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     made = _from_text(spec)
     saved, current = _kept(made, Route(*route)) if keep else ((), False)
     forward, _, _ = _engine(x)
-    return forward(made.program, x, state, coefficients, weight, first_output, saved, current)  # type: ignore[no-any-return]
+    options = () if x.is_cuda else (_flags(shared),)
+    return forward(made.program, x, state, coefficients, weight, first_output, saved, current, *options)  # type: ignore[no-any-return]
 
 
 @_recurrent_op.register_fake
@@ -104,6 +106,7 @@ def _recurrent_fake(
     spec: str,
     route: Sequence[bool],
     keep: bool,
+    shared: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     saved, current = _kept(_from_text(spec), Route(*route)) if keep else ((), False)
     time, *rest = x.shape
@@ -129,11 +132,13 @@ def _recurrent_backward_op(
     spec: str,
     route: Sequence[bool],
     wants_weight: bool,
+    shared: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     made = _from_text(spec)
     _, backward, weight_gradient = _engine(grad_output)
     options = (made.program, Route(*route), made.learned_coefficients, made.surrogate)
-    grads = backward(*options, grad_output, grad_state, state, coefficients, weight, trace, current)
+    given = (grad_output, grad_state, state, coefficients, weight, trace, current)
+    grads = backward(*options, *given, *(() if grad_output.is_cuda else (_flags(shared),)))
     table = weight_gradient(output, first_output, grads[0]) if wants_weight else weight.new_zeros((0, 0))
     return (*grads, table)
 
@@ -152,6 +157,7 @@ def _recurrent_backward_fake(
     spec: str,
     route: Sequence[bool],
     wants_weight: bool,
+    shared: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     learned = _from_text(spec).learned_coefficients
     neurons = weight.shape[0] if wants_weight else 0
@@ -165,7 +171,7 @@ def _recurrent_backward_fake(
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    x, state, coefficients, weight, first_output, ctx.spec, ctx.route, _ = inputs
+    x, state, coefficients, weight, first_output, ctx.spec, ctx.route, _, ctx.shared = inputs
     y, _, trace, current = output
     ctx.shape = x.shape
     ctx.save_for_backward(state, coefficients, weight, first_output, y, trace, current)
@@ -181,11 +187,11 @@ def _autograd(ctx: Any, grad_output: Tensor | None, grad_state: Tensor | None, *
         grad_state = torch.zeros_like(state)
     wants_weight = ctx.needs_input_grad[3]
     grad_x, first, learned, before, table = _recurrent_backward_op(
-        grad_output, grad_state, state, coefficients, weight, *kept, ctx.spec, ctx.route, wants_weight
+        grad_output, grad_state, state, coefficients, weight, *kept, ctx.spec, ctx.route, wants_weight, ctx.shared
     )
     whole = torch.zeros_like(coefficients)
     whole[list(_from_text(ctx.spec).learned_coefficients)] = learned
-    return grad_x, first, whole, table if wants_weight else None, before, None, None, None
+    return grad_x, first, whole, table if wants_weight else None, before, None, None, None, None
 
 
 _recurrent_op.register_autograd(_autograd, setup_context=_setup_context)
@@ -245,15 +251,17 @@ def recurrent_scan(
         _check_recurrent(spec.program, x, state, coefficients, weight, first_output)
         assert first_output is not None
         if backend == "reference":
-            options: dict[str, Any] = {"surrogate": spec.surrogate, "route": route}
-            return recurrent_reference(spec.program, x, state, coefficients, weight, first_output, **options)
+            return recurrent_reference(
+                spec.program, x, state, coefficients, weight, first_output, surrogate=spec.surrogate, route=route
+            )
         _check_backend(backend, x)
     assert first_output is not None
     first = torch.stack(list(state))
     table = _table(coefficients, x.shape[2], x)
     keep = torch.is_grad_enabled() and any(t.requires_grad for t in (x, first, table, weight, first_output))
     cuts = [route.cut_time, route.cut_reset, route.cut_recurrence]
-    output, last, _, _ = _recurrent_op(x, first, table, weight, first_output, text or spec.to_text(), cuts, keep)
+    options = (text or spec.to_text(), cuts, keep, _shared(coefficients) if x.numel() else "")
+    output, last, _, _ = _recurrent_op(x, first, table, weight, first_output, *options)
     return output, list(last.unbind(0))
 
 

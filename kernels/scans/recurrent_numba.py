@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
@@ -15,41 +14,36 @@ from neuro.kernels.compiler.program import Program, derive_backward, saved_state
 from neuro.kernels.compiler.route import Route
 from neuro.kernels.compiler.surrogate import Surrogate
 from neuro.kernels.engines.numba_backend import _module, run_blocks
-from neuro.kernels.scans.recurrent_source import GROUP, recurrent_backward_source, recurrent_forward_source
+from neuro.kernels.propagation.dense import product
+from neuro.kernels.propagation.event_linear import event_weight_gradient
+from neuro.kernels.propagation.spikes import count_entries, list_entries, ranges
+from neuro.kernels.scans.recurrent_source import recurrent_backward_source, recurrent_forward_source
 
 __all__ = ["backward", "forward", "weight_gradient"]
 
 _ROWS = 32  # rows of the batch a task runs: enough to use each weight row it reads several times
-_EVENT_ROWS = 1024  # rows of the output a task lists the events of
-_COLUMNS = (
-    512  # columns of the weight gradient a task owns: long rows, and a table that stays in the second-level cache
-)
+_BACKWARD_ROWS = 64  # and backward, where a task is one time step
 Array = np.ndarray[Any, Any]
 Kernel = Callable[..., None]
 
 
 @lru_cache(maxsize=256)
-def _forward_kernel(program: Program, dtype: str, saved: tuple[int, ...], keep_current: bool) -> Kernel:
-    kernel: Kernel = _module(recurrent_forward_source(program, dtype, saved, keep_current)).kernel
+def _forward_kernel(
+    program: Program, dtype: str, saved: tuple[int, ...], keep_current: bool, shared: tuple[bool, ...]
+) -> Kernel:
+    kernel: Kernel = _module(recurrent_forward_source(program, dtype, saved, keep_current, shared)).kernel
     return kernel
 
 
 @lru_cache(maxsize=256)
 def _backward_kernel(
-    program: Program, route: Route, learned: tuple[int, ...], dtype: str, family: str, feedback: bool
+    program: Program, route: Route, learned: tuple[int, ...], dtype: str, family: str, shared: tuple[bool, ...]
 ) -> Kernel:
     made = derive_backward(program, route, learned)
-    source = recurrent_backward_source(program, made, dtype, saved_states(program, made), family, feedback)
+    saved, feedback = saved_states(program, made), not route.cut_recurrence
+    source = recurrent_backward_source(program, made, dtype, saved, family, feedback, shared)
     kernel: Kernel = _module(source).kernel
     return kernel
-
-
-def _ranges(size: int, step: int) -> list[tuple[int, int]]:
-    return [(a, min(size, a + step)) for a in range(0, size, step)]
-
-
-def _run(kernel: Kernel, arguments: tuple[Any, ...], ranges: list[tuple[int, int]]) -> None:
-    run_blocks([lambda r=r: kernel(*arguments, *r) for r in ranges])  # type: ignore[misc]
 
 
 def _array(tensor: Tensor) -> Array:
@@ -65,6 +59,7 @@ def forward(
     before: Tensor,
     saved: tuple[int, ...],
     keep_current: bool,
+    shared: tuple[bool, ...] = (),
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Run the whole sequence.
 
@@ -76,6 +71,7 @@ def forward(
         before: output of the step before the first one, ``[B, N]``.
         saved: indices of the states to keep for backward.
         keep_current: whether to keep the whole input current too.
+        shared: which coefficients are the same for all neurons; none, if empty.
 
     Returns:
         Output ``[T, B, N]``, final state ``[S, B, N]``, saved states ``[len(saved), T, B, N]``,
@@ -86,9 +82,10 @@ def forward(
     final = state.detach().clone(memory_format=torch.contiguous_format)
     trace = x.new_empty((len(saved), time, batch, neurons))
     current = x.new_empty((time if keep_current else 0, batch, neurons))
-    kernel = _forward_kernel(program, str(output.numpy().dtype), saved, keep_current)
+    kernel = _forward_kernel(program, str(output.numpy().dtype), saved, keep_current, shared)
     given = (_array(x), _array(before), final.numpy(), _array(coefficients), _array(weight.t()))
-    _run(kernel, (*given, output.numpy(), trace.numpy(), current.numpy()), _ranges(batch, _ROWS))
+    arrays = (*given, output.numpy(), trace.numpy(), current.numpy())
+    run_blocks([lambda r=r: kernel(*arrays, *r) for r in ranges(batch, _ROWS)])  # type: ignore[misc]
     return output, final, trace, current
 
 
@@ -104,6 +101,7 @@ def backward(
     weight: Tensor,
     trace: Tensor,
     current: Tensor,
+    shared: tuple[bool, ...] = (),
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The adjoint of :func:`forward`, but for the weight's own gradient.
 
@@ -112,29 +110,51 @@ def backward(
         grad_state: gradient of the final state, ``[S, B, N]``.
         state, coefficients, weight: as given to the forward pass.
         trace, current: what it saved.
+        shared: as given to the forward pass.
 
     Returns:
         Gradients of the input current ``[T, B, N]``, of the first state ``[S, B, N]``, of the
         ``learned`` coefficients ``[len(learned), N]`` and of the output before the first step
         ``[B, N]``.
     """
-    _, batch, neurons = grad_output.shape
+    time, batch, neurons = grad_output.shape
     upstream = _array(grad_output)
-    kernel = _backward_kernel(program, route, learned, str(upstream.dtype), surrogate.family, not route.cut_recurrence)
+    kernel = _backward_kernel(program, route, learned, str(upstream.dtype), surrogate.family, shared)
     adjoint = grad_state.detach().clone(memory_format=torch.contiguous_format)
     grad_x = torch.empty_like(grad_output, memory_format=torch.contiguous_format)
-    grad_before = grad_output.new_zeros((batch, neurons))
-    padded = np.zeros((-(-neurons // GROUP) * GROUP, neurons), upstream.dtype)
-    padded[:neurons] = _array(weight)
-    blocks = _ranges(batch, _ROWS)
-    sums = np.zeros((len(blocks), len(learned), neurons), upstream.dtype)
-    given = (upstream, adjoint.numpy(), _array(state), _array(coefficients), _array(trace), _array(current), padded)
-    made = (grad_x.numpy(), grad_before.numpy())
+    rows = _rows(batch, neurons, shared)
+    blocks = ranges(rows[0], 1 if rows[0] < batch else _BACKWARD_ROWS)
+    sums = np.zeros((len(blocks), len(learned), rows[1]), upstream.dtype)
     real = upstream.dtype.type
     shape = (real(1.0 / surrogate.width), real(surrogate.peak))
-    run_blocks([lambda k=k, r=r: kernel(*given, *made, sums[k], *shape, *r) for k, r in enumerate(blocks)])  # type: ignore[misc]
-    # One block after the other: a fixed order of summation whatever the number of threads.
-    return grad_x, adjoint, torch.from_numpy(sums.sum(0)), grad_before
+    states = (_array(t).reshape(len(t), *rows) for t in (adjoint, state))
+    traces = (_array(t).reshape(*t.shape[:-2], *rows) for t in (trace, current, grad_x))
+    given = (*states, _array(coefficients), *traces)
+    upstream = upstream.reshape(time, *rows)
+
+    def sweep(up: Tensor, t0: int, t1: int) -> None:
+        through = up.numpy().reshape(rows)
+        calls = [(upstream, through, *given, sums[k], *shape, t0, t1, *r) for k, r in enumerate(blocks)]
+        run_blocks([lambda call=call: kernel(*call) for call in calls])  # type: ignore[misc]
+
+    up = grad_output.new_zeros((batch, neurons))
+    if route.cut_recurrence:
+        sweep(up, 0, time)
+    else:
+        transposed = weight.detach().t()
+        for t in range(time - 1, -1, -1):
+            sweep(up, t, t + 1)
+            up = product(grad_x[t], transposed)
+    whole = sums.sum(0).reshape(len(learned), rows[1] // neurons if neurons else 1, neurons).sum(1)
+    return grad_x, adjoint, torch.from_numpy(whole), up
+
+
+def _rows(batch: int, neurons: int, shared: tuple[bool, ...]) -> tuple[int, int]:
+    """``[B, N]`` as the loops see it: where no coefficient tells neurons apart, one long row, or one for each of two."""
+    if not shared or not all(shared):
+        return batch, neurons
+    parts = 2 if batch % 2 == 0 else 1
+    return parts, batch * neurons // parts
 
 
 def weight_gradient(output: Tensor, before: Tensor, grad_x: Tensor) -> Tensor:
@@ -149,70 +169,15 @@ def weight_gradient(output: Tensor, before: Tensor, grad_x: Tensor) -> Tensor:
         ``[N, N]`` (post, pre), stored column by column.
     """
     neurons = grad_x.shape[2]
-    # A narrow table is made twice, each from half of the rows, so that two threads have work.
-    tables = grad_x.new_zeros((2 if neurons <= _COLUMNS else 1, neurons, neurons))
+    made = grad_x.new_zeros((neurons, neurons)).t()
     if grad_x.shape[0]:
-        _scatter(before, grad_x[0], tables[:1])
-        _scatter(output[:-1].flatten(0, 1), grad_x[1:].flatten(0, 1), tables)
-    return tables.sum(0).t()
+        made = made + _correlation(before, grad_x[0])
+    if grad_x.shape[0] > 1:
+        made = made + _correlation(output[:-1].flatten(0, 1), grad_x[1:].flatten(0, 1))
+    return made
 
 
-def _scatter(rows: Tensor, grad: Tensor, tables: Tensor) -> None:
-    """``table[i] += rows[r, i] * grad[r]`` over the entries that are not zero, an equal part of the rows to each table."""
-    x, arrays = _array(rows), tables.numpy()
-    start = np.zeros(x.shape[0] + 1, np.int64)
-    _run(_count, (x, start), _ranges(x.shape[0], _EVENT_ROWS))
-    np.cumsum(start, out=start)
-    index = np.empty(int(start[-1]), np.int32)
-    _run(_list, (x, start, index), _ranges(x.shape[0], _EVENT_ROWS))
-    parts = _ranges(x.shape[0], -(-x.shape[0] // len(arrays)) or 1)
-    tasks = [(arrays[k], *r, *o) for k, r in enumerate(parts) for o in _ranges(x.shape[1], _COLUMNS)]
-    given = (x, start, index, _array(grad))
-    run_blocks([lambda task=task: _accumulate(*given, *task) for task in tasks])  # type: ignore[misc]
-
-
-@numba.njit(error_model="numpy", nogil=True, cache=True)
-def _count(rows: Array, start: Array, r0: int, r1: int) -> None:
-    """Entries of each row that are not zero, into ``start[r + 1]``."""
-    for r in range(r0, r1):
-        row = rows[r]
-        events = np.int32(0)
-        for i in range(row.shape[0]):
-            events += np.int32(row[i] != 0)
-        start[r + 1] = events
-
-
-@numba.njit(error_model="numpy", nogil=True, cache=True)
-def _list(rows: Array, start: Array, index: Array, r0: int, r1: int) -> None:
-    """Columns of the entries that are not zero, row by row."""
-    for r in range(r0, r1):
-        row = rows[r]
-        k, end = start[r], start[r + 1]
-        i = 0
-        while k < end:
-            # Most groups of eight hold no spike: one test passes over them.
-            if i + 8 <= row.shape[0]:
-                first = (row[i] != 0) | (row[i + 1] != 0) | (row[i + 2] != 0) | (row[i + 3] != 0)
-                last = (row[i + 4] != 0) | (row[i + 5] != 0) | (row[i + 6] != 0) | (row[i + 7] != 0)
-                if not (first | last):
-                    i += 8
-                    continue
-            for j in range(i, min(i + 8, row.shape[0])):
-                if row[j] != 0:
-                    index[k] = j
-                    k += 1
-            i += 8
-
-
-@numba.njit(error_model="numpy", nogil=True, cache=True)
-def _accumulate(
-    rows: Array, start: Array, index: Array, grad: Array, table: Array, r0: int, r1: int, o0: int, o1: int
-) -> None:
-    """The outer products of :func:`_scatter`, for rows ``r0:r1`` and columns ``o0:o1`` of ``table``."""
-    for r in range(r0, r1):
-        source = grad[r][o0:o1]
-        for k in range(start[r], start[r + 1]):
-            target = table[index[k]][o0:o1]
-            a = rows[r, index[k]]
-            for o in range(source.shape[0]):
-                target[o] += a * source[o]
+def _correlation(rows: Tensor, grad: Tensor) -> Tensor:
+    """``[N, N]``: the sum over r of ``grad[r]`` times ``rows[r]``, at the cost of the entries that are not zero."""
+    rows = rows.detach().contiguous()
+    return event_weight_gradient(grad, *list_entries(rows, count_entries(rows)), rows.shape[1])

@@ -236,7 +236,8 @@ def test_registered_op_passes_opcheck() -> None:
     table = torch.stack([c.expand(7) for c in coefficients(problem.spec.program, values, 1e-3)]).requires_grad_()
     state = torch.stack([problem.leaves["v"]]).requires_grad_()
     given = (leaves["x"], state, table, leaves["weight"], leaves["first"], problem.spec.to_text())
-    torch.library.opcheck(torch.ops.neuro.recurrent_scan.default, (*given, [False, True, False], True))
+    for shared in ("", "s" * table.shape[0]):
+        torch.library.opcheck(torch.ops.neuro.recurrent_scan.default, (*given, [False, True, False], True, shared))
 
 
 @pytest.mark.parametrize(

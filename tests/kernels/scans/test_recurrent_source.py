@@ -6,7 +6,7 @@ import ast
 
 from neuro.kernels.compiler.program import compile_program, derive_backward, saved_states
 from neuro.kernels.compiler.route import Route
-from neuro.kernels.scans.recurrent_source import GROUP, recurrent_backward_source, recurrent_forward_source
+from neuro.kernels.scans.recurrent_source import recurrent_backward_source, recurrent_forward_source
 from neuro.neurons import CuBaLIF
 
 PROGRAM = compile_program(CuBaLIF.equations, "euler", "value")
@@ -28,10 +28,8 @@ def test_forward_keeps_only_what_is_asked_for() -> None:
 def test_nothing_is_multiplied_back_where_the_recurrence_is_cut() -> None:
     whole = recurrent_backward_source(PROGRAM, BACKWARD, "float32", SAVED, "atan", True)
     cut = recurrent_backward_source(PROGRAM, BACKWARD, "float32", SAVED, "atan", False)
-    assert "product(_grads, _weight, _up)" in whole
-    assert "product(_grads" not in cut
     assert "gy = _gy_row[_n] + _up_row[_n]" in whole
-    assert f"// {GROUP} * {GROUP}" in whole
+    assert "_up_row" not in cut
 
 
 def test_no_fused_multiply_add_may_make_it_spike_otherwise() -> None:
