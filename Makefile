@@ -40,7 +40,7 @@ test-gpu: $(STAMP)  ## the tests that need a CUDA device
 
 test-peers: $(STAMP)  ## the tests beside SpikingJelly, Sinabs and Rockpool, each installed under .venv-peers first
 	$(BIN)/python -P benchmarks/peers/run.py --install SpikingJelly Sinabs Rockpool
-	$(BIN)/pytest -m elsewhere
+	$(BIN)/pytest -m elsewhere tests/neuro/compatibility
 
 test-all: $(STAMP)  ## every test, with branch coverage
 	$(BIN)/pytest -m "not gpu and not elsewhere" --cov --cov-report=term-missing:skip-covered

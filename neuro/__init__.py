@@ -40,6 +40,7 @@ __all__ = [
     "Surrogate",
     "build",
     "calibrate",
+    "compatibility",
     "datasets",
     "fit",
     "hardware",
@@ -52,7 +53,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from neuro import datasets, hardware, kernels
+    from neuro import compatibility, datasets, hardware, kernels
     from neuro.kernels.compiler.equations import Equations, Parameter
     from neuro.kernels.compiler.route import Route
     from neuro.kernels.compiler.surrogate import Surrogate
@@ -95,7 +96,14 @@ else:
         ("neuro.training.calibrate", ("calibrate",)),
         ("neuro.training.fit", ("fit",)),
     )
-    _MODULES = ("neuro.datasets", "neuro.hardware", "neuro.kernels", "neuro.training.losses", "neuro.training.rules")
+    _MODULES = (
+        "neuro.compatibility",
+        "neuro.datasets",
+        "neuro.hardware",
+        "neuro.kernels",
+        "neuro.training.losses",
+        "neuro.training.rules",
+    )
 
     def __getattr__(name: str) -> Any:
         for module in _MODULES:

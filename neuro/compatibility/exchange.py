@@ -15,12 +15,13 @@ from torch import Tensor, nn
 
 from neuro.errors import InputError
 from neuro.kernels.compiler.route import Route
+from neuro.kernels.compiler.surrogate import Surrogate
 from neuro.network import Sequential
 from neuro.neurons.cell import Cell
 from neuro.neurons.recurrent import Recurrent
 from neuro.synapses import Conv2d, Flatten, Linear
 
-__all__ = ["Learned", "Loaded", "Made", "Modules", "Peer", "linear", "load", "make_cell", "require", "scalar"]
+__all__ = ["Learned", "Loaded", "Made", "Maker", "Modules", "Peer", "linear", "load", "make_cell", "require", "scalar"]
 
 Modules = nn.Module | Sequence[nn.Module] | Mapping[str, nn.Module]
 """What a library's network may be handed over as."""
@@ -48,13 +49,17 @@ class Made(NamedTuple):
     attached: bool | None = None
 
 
+Maker = Callable[[Any, tuple[int, ...], Surrogate | None], Made]
+"""Function of (a module, the size of its input, the surrogate to take instead of its own) that makes our layer."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Peer:
     """Another library, as far as its modules are known.
 
     Attributes:
         package: the name it is imported by.
-        layers: name of a class -> function of (module, size of its input) that makes ours.
+        layers: name of a class -> function that makes ours.
         containers: names of classes that run their children in order, beside ``nn.Sequential``.
         names: how the last parts of a name in its state dict are called here (``{}`` is what stands before them).
         ignored: last parts of names that hold no value of the network (states left behind).
@@ -63,7 +68,7 @@ class Peer:
     """
 
     package: str
-    layers: Mapping[str, Callable[[Any, tuple[int, ...]], Made]]
+    layers: Mapping[str, Maker]
     containers: frozenset[str] = frozenset()
     names: Mapping[str, str] = dataclasses.field(default_factory=dict)
     ignored: frozenset[str] = frozenset()
@@ -134,6 +139,7 @@ def load(
     *,
     input_size: int | Sequence[int] | None = None,
     dtype: torch.dtype | None = None,
+    surrogate: Surrogate | None = None,
     dt: float | None = None,
 ) -> Loaded:
     """The network equal to ``modules``; see the ``load`` of each library for its arguments.
@@ -145,7 +151,7 @@ def load(
     attached: dict[str, bool] = {}
     size = _first_size(peer, modules, input_size)
     for name, module in _flatten(peer, modules, ""):
-        made = _layer(peer, module, size, name)
+        made = _layer(peer, module, size, name, surrogate)
         if made is None:
             continue
         layers[name] = made.layer
@@ -209,9 +215,9 @@ def _first_size(peer: Peer, modules: Modules, given: int | Sequence[int] | None)
     )
 
 
-def _layer(peer: Peer, module: nn.Module, size: tuple[int, ...], name: str) -> Made | None:
+def _layer(peer: Peer, module: nn.Module, size: tuple[int, ...], name: str, surrogate: Surrogate | None) -> Made | None:
     if peer.owns(module) and type(module).__name__ in peer.layers:
-        return peer.layers[type(module).__name__](module, size)
+        return peer.layers[type(module).__name__](module, size, surrogate)
     if isinstance(module, nn.Linear):
         return Made(linear(module.weight, module.bias))
     if isinstance(module, nn.Conv2d):
@@ -221,6 +227,7 @@ def _layer(peer: Peer, module: nn.Module, size: tuple[int, ...], name: str) -> M
         return Made(Flatten())
     if isinstance(module, nn.Identity) or (isinstance(module, nn.Dropout) and not module.training):
         return None
+    require(not isinstance(module, nn.Dropout), module, f"layer {name!r} is random while it trains; call .eval()")
     known = ", ".join(["Linear", "Conv2d", "Flatten", *sorted(peer.layers)])
     raise InputError(
         f"layer {name!r} is a {type(module).__module__}.{type(module).__name__}, which is none of {known}; a module "

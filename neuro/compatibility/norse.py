@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neuro.compatibility.exchange import Learned, Loaded, Made, Peer, make_cell, require, scalar
+from neuro.compatibility.exchange import Learned, Loaded, Made, Maker, Peer, make_cell, require, scalar
 from neuro.compatibility.exchange import load as exchange_load
 from neuro.compatibility.state_dict import load_state as fill
 from neuro.errors import InputError
@@ -149,20 +149,23 @@ def surrogate(method: str, alpha: float = 100.0) -> Surrogate:
     Surrogate(family='sigmoid', width=0.125, peak=1.0)
     """
     if method not in _SURROGATES:
-        raise InputError(f"no surrogate here is equal to Norse's {method!r}; known are {', '.join(_SURROGATES)}")
+        raise InputError(
+            f"no surrogate here is equal to Norse's {method!r}; known are {', '.join(_SURROGATES)}, and "
+            "load(surrogate=) takes another for equal spikes alone"
+        )
     return _SURROGATES[method](float(alpha))
 
 
-def _maker(kind: type[Cell], *, spiking: bool) -> Callable[[Any, tuple[int, ...]], Made]:
-    def make(module: Any, size: tuple[int, ...]) -> Made:
+def _maker(kind: type[Cell], *, spiking: bool) -> Maker:
+    def make(module: Any, size: tuple[int, ...], slope: Surrogate | None) -> Made:
         p = module.p
         values = {n: Learned.of(getattr(p, "v_th" if n == "v_threshold" else n)) for n in kind.equations.parameters}
         options = {"dt": float(module.dt)}
         if not spiking:
             return Made(make_cell(kind, module, size, values, **options))
         reset = _reset(module)
-        slope = surrogate(p.method, scalar(module, "alpha", p.alpha))
-        return Made(make_cell(kind, module, size, values, reset=reset, surrogate=slope, **options), True)
+        chosen = slope or surrogate(p.method, scalar(module, "alpha", p.alpha))
+        return Made(make_cell(kind, module, size, values, reset=reset, surrogate=chosen, **options), True)
 
     return make
 
@@ -197,6 +200,7 @@ def load(
     *,
     input_size: int | Sequence[int] | None = None,
     dtype: torch.dtype | None = None,
+    surrogate: Surrogate | None = None,
 ) -> Loaded:
     """The network equal to Norse's ``modules``, its values copied.
 
@@ -205,6 +209,7 @@ def load(
             name: Linear, Conv2d, Flatten, LIF, LIFCell, LIFBoxCell, IAF, IAFCell, LI, LICell, LIBoxCell.
         input_size: number of inputs or their shape ``(C, H, W)``, where the first layer does not say it.
         dtype: of the network; that of their first parameter unless said.
+        surrogate: instead of theirs, for networks whose own has no equal here: the spikes stay equal.
 
     Returns:
         The network, ``[T, B, ...]`` to ``[T, B, N]`` at Norse's ``dt`` [s], and the route that gives its gradients.
@@ -213,7 +218,7 @@ def load(
     Raises:
         InputError: a layer or an option that cannot be equal, with the reason.
     """
-    return exchange_load(_PEER, modules, input_size=input_size, dtype=dtype)
+    return exchange_load(_PEER, modules, input_size=input_size, dtype=dtype, surrogate=surrogate)
 
 
 def load_state(net: Sequential, state: Mapping[str, Tensor]) -> None:

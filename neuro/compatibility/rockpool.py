@@ -57,13 +57,13 @@ def _surrogate(module: Any, threshold: float) -> Surrogate:
     require(
         name == "PeriodicExponential",
         module,
-        f"the surrogate of {name} is not symmetric about the threshold; use PeriodicExponential",
+        f"the surrogate of {name} is not symmetric about the threshold; use PeriodicExponential, or give surrogate=",
     )
     width = scalar(module, "learning_window", module.learning_window)
     return Surrogate("exponential", width=width, peak=1 / threshold)
 
 
-def _lif(module: Any, size: tuple[int, ...]) -> Made:
+def _lif(module: Any, size: tuple[int, ...], slope: Surrogate | None) -> Made:
     most = float(module.max_spikes_per_dt)
     require(most == 1, module, f"up to {most:g} spikes in one step; use max_spikes_per_dt=1")
     require(str(module.leak_mode) == "taus", module, "its decays are not held as time constants; use leak_mode='taus'")
@@ -72,8 +72,8 @@ def _lif(module: Any, size: tuple[int, ...]) -> Made:
     threshold = scalar(module, "threshold", module.threshold)
     values = {n: Learned.of(_column(getattr(module, n))) for n in ("tau_syn", "tau_mem", "bias")}
     values["v_threshold"] = Learned(threshold)
-    slope = _surrogate(module, threshold)
-    cell = make_cell(RockpoolLIF, module, size, values, dt=float(module.dt), surrogate=slope)
+    own = slope or _surrogate(module, threshold)
+    cell = make_cell(RockpoolLIF, module, size, values, dt=float(module.dt), surrogate=own)
     if not module._has_rec:
         return Made(cell, True)
     recurrent = Recurrent(cell, weight=module.w_rec.t())
@@ -86,7 +86,7 @@ def _column(value: Tensor) -> Tensor:
     return value.flatten() if value.dim() == 2 else value
 
 
-def _linear(module: Any, _: tuple[int, ...]) -> Made:
+def _linear(module: Any, _: tuple[int, ...], __: Surrogate | None) -> Made:
     return Made(linear(module.weight.t(), module.bias if isinstance(module.bias, Tensor) else None))
 
 
@@ -107,6 +107,7 @@ def load(
     *,
     input_size: int | Sequence[int] | None = None,
     dtype: torch.dtype | None = None,
+    surrogate: Surrogate | None = None,
 ) -> Loaded:
     """The network equal to Rockpool's ``modules``, its values copied.
 
@@ -115,6 +116,7 @@ def load(
             name: LinearTorch, LIFTorch (recurrent or not), Linear.
         input_size: number of inputs or their shape, where the first layer does not say it.
         dtype: of the network; that of their first parameter unless said.
+        surrogate: instead of theirs, for networks whose own has no equal here: the spikes stay equal.
 
     Returns:
         The network, ``[T, B, N]`` to ``[T, B, N]`` at Rockpool's ``dt`` [s] (Rockpool takes ``[B, T, N]``), equal to
@@ -124,7 +126,7 @@ def load(
     Raises:
         InputError: a layer or an option that cannot be equal, with the reason.
     """
-    return exchange_load(_PEER, modules, input_size=input_size, dtype=dtype)
+    return exchange_load(_PEER, modules, input_size=input_size, dtype=dtype, surrogate=surrogate)
 
 
 def load_state(net: Sequential, state: Mapping[str, Tensor]) -> None:

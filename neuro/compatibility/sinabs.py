@@ -7,14 +7,14 @@ fire several spikes in one step (``MultiSpike``), which cells here cannot: ``spi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from neuro.compatibility.exchange import Learned, Loaded, Made, Peer, make_cell, require, scalar
+from neuro.compatibility.exchange import Learned, Loaded, Made, Maker, Peer, make_cell, require, scalar
 from neuro.compatibility.exchange import load as exchange_load
 from neuro.compatibility.state_dict import load_state as fill
 from neuro.errors import InputError
@@ -133,7 +133,7 @@ def surrogate(function: Any, v_threshold: float = 1.0) -> Surrogate:
         return Surrogate("multi_gaussian", width=function.sigma, peak=peak)
     raise InputError(
         f"no surrogate here is equal to Sinabs's {function}; known are SingleExponential, Gaussian(mu=0) and "
-        "MultiGaussian(mu=0, h=0.15, s=6)"
+        "MultiGaussian(mu=0, h=0.15, s=6), and load(surrogate=) takes another for equal spikes alone"
     )
 
 
@@ -148,8 +148,8 @@ def _reset(module: Any) -> tuple[str, float]:
     return "zero", threshold
 
 
-def _spiking(plain: type[Cell], current: type[Cell], *names: str) -> Callable[[Any, tuple[int, ...]], Made]:
-    def make(module: Any, size: tuple[int, ...]) -> Made:
+def _spiking(plain: type[Cell], current: type[Cell], *names: str) -> Maker:
+    def make(module: Any, size: tuple[int, ...], slope: Surrogate | None) -> Made:
         several = getattr(module.spike_fn, "__name__", type(module.spike_fn).__name__)
         require(several == "SingleSpike", module, f"{several} fires several spikes in a step; use SingleSpike")
         values = _values(module, *names)
@@ -158,10 +158,10 @@ def _spiking(plain: type[Cell], current: type[Cell], *names: str) -> Callable[[A
         reset, taken = _reset(module)
         threshold = scalar(module, "spike_threshold", module.spike_threshold)
         values |= {"v_threshold": Learned(threshold), "v_subtract": Learned(taken)}
-        slope = surrogate(module.surrogate_grad_fn, threshold)
+        own = slope or surrogate(module.surrogate_grad_fn, threshold)
         kind = plain if module.tau_syn is None else current
         # MembraneReset compares the spikes with 0, where no gradient passes.
-        return Made(make_cell(kind, module, size, values, reset=reset, surrogate=slope), reset == "subtract")
+        return Made(make_cell(kind, module, size, values, reset=reset, surrogate=own), reset == "subtract")
 
     return make
 
@@ -174,11 +174,11 @@ def _values(module: Any, *names: str) -> dict[str, Learned]:
     }
 
 
-def _exp_leak(module: Any, size: tuple[int, ...]) -> Made:
+def _exp_leak(module: Any, size: tuple[int, ...], slope: Surrogate | None) -> Made:
     return Made(make_cell(SinabsExpLeak, module, size, _values(module, "tau_mem", "norm_input")))
 
 
-def _sum_pool(module: Any, _: tuple[int, ...]) -> Made:
+def _sum_pool(module: Any, _: tuple[int, ...], __: Surrogate | None) -> Made:
     window = module.kernel_size if isinstance(module.kernel_size, tuple) else (module.kernel_size,) * 2
     step = module.stride if isinstance(module.stride, tuple) else (module.stride,) * 2
     require(module.stride is None or step == window, module, "its windows overlap")
@@ -210,6 +210,7 @@ def load(
     *,
     input_size: int | Sequence[int] | None = None,
     dtype: torch.dtype | None = None,
+    surrogate: Surrogate | None = None,
     dt: float = 1e-3,
 ) -> Loaded:
     """The network equal to Sinabs's ``modules``, its values copied.
@@ -219,6 +220,7 @@ def load(
             Flatten, SumPool2d, IAF, LIF and ExpLeak with their Squeeze forms.
         input_size: number of inputs or their shape ``(C, H, W)``, where the first layer does not say it.
         dtype: of the network; that of their first parameter unless said.
+        surrogate: instead of theirs, for networks whose own has no equal here: the spikes stay equal.
         dt: seconds a step stands for; the equations do not use it.
 
     Returns:
@@ -228,7 +230,7 @@ def load(
     Raises:
         InputError: a layer or an option that cannot be equal, with the reason.
     """
-    return exchange_load(_PEER, modules, input_size=input_size, dtype=dtype, dt=dt)
+    return exchange_load(_PEER, modules, input_size=input_size, dtype=dtype, surrogate=surrogate, dt=dt)
 
 
 def load_state(net: Sequential, state: Mapping[str, Tensor]) -> None:

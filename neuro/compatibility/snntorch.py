@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neuro.compatibility.exchange import Learned, Loaded, Made, Peer, make_cell, require
+from neuro.compatibility.exchange import Learned, Loaded, Made, Maker, Peer, make_cell, require
 from neuro.compatibility.exchange import load as exchange_load
 from neuro.compatibility.state_dict import load_state as fill
 from neuro.errors import InputError
@@ -162,16 +162,18 @@ def surrogate(spike_grad: Callable[[Tensor], Tensor]) -> Surrogate:
     name, _, inner = getattr(spike_grad, "__qualname__", "").partition(".")
     if inner != "<locals>.inner" or name not in _SURROGATES:
         raise InputError(
-            f"no surrogate here is equal to snnTorch's {name or spike_grad}; known are {', '.join(_SURROGATES)}"
+            f"no surrogate here is equal to snnTorch's {name or spike_grad}; known are {', '.join(_SURROGATES)}, and "
+            "load(surrogate=) takes another for equal spikes alone"
         )
     settings = inspect.getclosurevars(spike_grad).nonlocals
     return _SURROGATES[name](**{k: float(v) for k, v in settings.items()})
 
 
-def _options(module: Any) -> dict[str, Any]:
+def _options(module: Any, slope: Surrogate | None) -> dict[str, Any]:
     require(not module.inhibition, module, "inhibition lets one neuron depend on the others of its layer")
     require(not module.state_quant, module, "state_quant rounds the states")
-    require(not module.surrogate_disable, module, "surrogate_disable leaves the spike without a derivative")
+    derived = not module.surrogate_disable or slope is not None
+    require(derived, module, "surrogate_disable leaves the spike without a derivative; give surrogate=")
     require(
         getattr(module, "reset_delay", True),
         module,
@@ -183,35 +185,35 @@ def _options(module: Any) -> dict[str, Any]:
         module,
         "graded_spikes_factor is not 1; multiply the weights of the next layer by it",
     )
-    return {"reset": module.reset_mechanism, "surrogate": surrogate(module.spike_grad)}
+    return {"reset": module.reset_mechanism, "surrogate": slope or surrogate(module.spike_grad)}
 
 
 def _values(module: Any, *names: str) -> dict[str, Learned]:
     return {"v_threshold": Learned.of(module.threshold)} | {n: Learned.of(getattr(module, n)) for n in names}
 
 
-def _leaky(module: Any, size: tuple[int, ...]) -> Made:
-    return Made(make_cell(SnnTorchLeaky, module, size, _values(module, "beta"), **_options(module)), False)
+def _leaky(module: Any, size: tuple[int, ...], slope: Surrogate | None) -> Made:
+    return Made(make_cell(SnnTorchLeaky, module, size, _values(module, "beta"), **_options(module, slope)), False)
 
 
-def _synaptic(module: Any, size: tuple[int, ...]) -> Made:
+def _synaptic(module: Any, size: tuple[int, ...], slope: Surrogate | None) -> Made:
     values = _values(module, "alpha", "beta")
-    return Made(make_cell(SnnTorchSynaptic, module, size, values, **_options(module)), False)
+    return Made(make_cell(SnnTorchSynaptic, module, size, values, **_options(module, slope)), False)
 
 
-def _lapicque(module: Any, size: tuple[int, ...]) -> Made:
+def _lapicque(module: Any, size: tuple[int, ...], slope: Surrogate | None) -> Made:
     values = _values(module, "time_step") | {"r_mem": Learned.of(module.R), "c": Learned.of(module.C)}
     for name, value in values.items():
         require(name == "v_threshold" or not value.trains, module, f"{name} trains")
-    return Made(make_cell(SnnTorchLapicque, module, size, values, **_options(module)), False)
+    return Made(make_cell(SnnTorchLapicque, module, size, values, **_options(module, slope)), False)
 
 
-def _recurrent(kind: type[Cell], *names: str) -> Callable[[Any, tuple[int, ...]], Made]:
-    def make(module: Any, size: tuple[int, ...]) -> Made:
+def _recurrent(kind: type[Cell], *names: str) -> Maker:
+    def make(module: Any, size: tuple[int, ...], slope: Surrogate | None) -> Made:
         synapses = module.recurrent
         require(isinstance(synapses, nn.Linear), module, "its recurrent synapses are not all-to-all")
         values = _values(module, *names) | {"bias": Learned.of(synapses.bias)}
-        cell = make_cell(kind, module, size, values, **_options(module))
+        cell = make_cell(kind, module, size, values, **_options(module, slope))
         made = Recurrent(cell, weight=synapses.weight)
         made.weight.requires_grad_(synapses.weight.requires_grad)
         return Made(made, False)
@@ -249,6 +251,7 @@ def load(
     *,
     input_size: int | Sequence[int] | None = None,
     dtype: torch.dtype | None = None,
+    surrogate: Surrogate | None = None,
     dt: float = 1e-3,
 ) -> Loaded:
     """The network equal to snnTorch's ``modules``, its values copied.
@@ -258,6 +261,7 @@ def load(
             Flatten, and Leaky, RLeaky, Synaptic, RSynaptic, Lapicque with any reset_mechanism.
         input_size: number of inputs or their shape ``(C, H, W)``, where the first layer does not say it.
         dtype: of the network; that of their first parameter unless said.
+        surrogate: instead of theirs, for networks whose own has no equal here: the spikes stay equal.
         dt: seconds a step stands for; the equations do not use it.
 
     Returns:
@@ -267,7 +271,7 @@ def load(
     Raises:
         InputError: a layer or an option that cannot be equal, with the reason.
     """
-    return exchange_load(_PEER, modules, input_size=input_size, dtype=dtype, dt=dt)
+    return exchange_load(_PEER, modules, input_size=input_size, dtype=dtype, surrogate=surrogate, dt=dt)
 
 
 def load_state(net: Sequential, state: Mapping[str, Tensor]) -> None:

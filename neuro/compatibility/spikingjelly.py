@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neuro.compatibility.exchange import Learned, Loaded, Made, Peer, make_cell, require
+from neuro.compatibility.exchange import Learned, Loaded, Made, Maker, Peer, make_cell, require
 from neuro.compatibility.exchange import load as exchange_load
 from neuro.compatibility.state_dict import load_state as fill
 from neuro.errors import InputError
@@ -145,19 +145,22 @@ def surrogate(function: nn.Module) -> Surrogate:
     own = type(function).__module__.split(".")[0] == "spikingjelly"
     made = _SURROGATES[name](float(getattr(function, "alpha", 1.0))) if own and name in _SURROGATES else None
     if made is None:
-        raise InputError(f"no surrogate here is equal to SpikingJelly's {function}; known are {', '.join(_SURROGATES)}")
+        raise InputError(
+            f"no surrogate here is equal to SpikingJelly's {function}; known are {', '.join(_SURROGATES)}, and "
+            "load(surrogate=) takes another for equal spikes alone"
+        )
     return made
 
 
-def _node(kind: type[Cell], whole: type[Cell] | None, *names: str) -> Callable[[Any, tuple[int, ...]], Made]:
-    def make(module: Any, size: tuple[int, ...]) -> Made:
+def _node(kind: type[Cell], whole: type[Cell] | None, *names: str) -> Maker:
+    def make(module: Any, size: tuple[int, ...], slope: Surrogate | None) -> Made:
         soft = module.v_reset is None
         values = {n: Learned.of(getattr(module, n)) for n in names}
         values |= {"v_threshold": Learned(module.v_threshold), "v_reset": Learned(0.0 if soft else module.v_reset)}
         require(getattr(module, "_neuron_precision", None) is None, module, "its states have a precision of their own")
         chosen = kind if whole is None or module.decay_input else whole
-        slope = surrogate(module.surrogate_function)
-        cell = make_cell(chosen, module, size, values, reset="soft" if soft else "hard", surrogate=slope)
+        reset, own = "soft" if soft else "hard", slope or surrogate(module.surrogate_function)
+        cell = make_cell(chosen, module, size, values, reset=reset, surrogate=own)
         return Made(cell, not module.detach_reset)
 
     return make
@@ -180,6 +183,7 @@ def load(
     *,
     input_size: int | Sequence[int] | None = None,
     dtype: torch.dtype | None = None,
+    surrogate: Surrogate | None = None,
     dt: float = 1e-3,
 ) -> Loaded:
     """The network equal to SpikingJelly's ``modules``, its values copied.
@@ -189,6 +193,7 @@ def load(
             Flatten (torch's or those of ``layer``), IFNode, LIFNode, ParametricLIFNode.
         input_size: number of inputs or their shape ``(C, H, W)``, where the first layer does not say it.
         dtype: of the network; that of their first parameter unless said.
+        surrogate: instead of theirs, for networks whose own has no equal here: the spikes stay equal.
         dt: seconds a step stands for; the equations do not use it.
 
     Returns:
@@ -198,7 +203,7 @@ def load(
     Raises:
         InputError: a layer or an option that cannot be equal, with the reason.
     """
-    return exchange_load(_PEER, modules, input_size=input_size, dtype=dtype, dt=dt)
+    return exchange_load(_PEER, modules, input_size=input_size, dtype=dtype, surrogate=surrogate, dt=dt)
 
 
 def load_state(net: Sequential, state: Mapping[str, Tensor]) -> None:

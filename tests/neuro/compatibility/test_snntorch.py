@@ -209,14 +209,21 @@ class Own(nn.Module):
         (lambda: snn.Leaky(beta=torch.rand(4, 1), learn_beta=True), "beta of shape"),
         (lambda: snn.RLeaky(beta=0.9, all_to_all=False, V=0.5), "all-to-all"),
         (lambda: snn.Alpha(alpha=0.9, beta=0.8), "none of Linear"),
-        (lambda: nn.Conv2d(1, 1, 3, groups=1, dilation=2), "dilation"),
-        (lambda: nn.Dropout(0.5), "Dropout"),
         (Own, "as the list of its layers"),
     ],
 )
 def test_refused(layer: Callable[[], nn.Module], reason: str) -> None:
     with pytest.raises(InputError, match=reason):
         snntorch.load([layer()], input_size=4)
+
+
+def test_a_surrogate_instead_of_one_without_an_equal() -> None:
+    theirs = snn.Leaky(beta=0.8, spike_grad=gradients.triangular())
+    instead = neuro.Surrogate("triangle", width=0.7)
+    net, _ = snntorch.load([theirs], input_size=4, surrogate=instead)
+    assert net.cells["0"].surrogate == instead
+    x = torch.randn(30, 2, 4)
+    assert torch.equal(net(x)[0], run_fresh([theirs])(x))
 
 
 @pytest.mark.filterwarnings("ignore:Inhibition")
