@@ -43,10 +43,12 @@ class Made(NamedTuple):
     Attributes:
         layer: ours.
         attached: whether gradients pass from the spike to the reset; None where nothing is reset.
+        synapses: what stands before the layer, where the module holds them, too.
     """
 
     layer: nn.Module
     attached: bool | None = None
+    synapses: nn.Module | None = None
 
 
 Maker = Callable[[Any, tuple[int, ...], Surrogate | None], Made]
@@ -61,7 +63,8 @@ class Peer:
         package: the name it is imported by.
         layers: name of a class -> function that makes ours.
         containers: names of classes that run their children in order, beside ``nn.Sequential``.
-        names: how the last parts of a name in its state dict are called here (``{}`` is what stands before them).
+        names: how the last parts of a name in its state dict are called here; ``"_input.weight"`` is that of the
+            synapses before the layer.
         ignored: last parts of names that hold no value of the network (states left behind).
         convert: function of (last part of a name, tensor) that makes the tensor ours.
         inputs: number of inputs of a module of its own, where the module says it.
@@ -142,7 +145,7 @@ def load(
     surrogate: Surrogate | None = None,
     dt: float | None = None,
 ) -> Loaded:
-    """The network equal to ``modules``; see the ``load`` of each library for its arguments.
+    """The network equal to ``modules``, one step every ``dt`` seconds; see the ``load`` of each library.
 
     Raises:
         InputError: a layer that cannot be equal, with the reason; no ``input_size`` where it is needed.
@@ -154,6 +157,7 @@ def load(
         made = _layer(peer, module, size, name, surrogate)
         if made is None:
             continue
+        layers |= {} if made.synapses is None else {f"{name}_input": made.synapses}
         layers[name] = made.layer
         if made.attached is not None:
             attached[name] = made.attached

@@ -1,7 +1,7 @@
 """Norse's neurons: currents that jump before the membrane sees them, resets that carry gradients.
 
 Checked against Norse 1.1. Inverse time constants are in 1/s, ``dt`` in seconds, as there. Its recurrent
-cells detach the reset, its feed-forward cells do not; only the latter are here.
+cells detach the reset, its feed-forward cells do not.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neuro.compatibility.exchange import Learned, Loaded, Made, Maker, Peer, make_cell, require, scalar
+from neuro.compatibility.exchange import Learned, Loaded, Made, Maker, Peer, linear, make_cell, require, scalar
 from neuro.compatibility.exchange import load as exchange_load
 from neuro.compatibility.state_dict import load_state as fill
 from neuro.errors import InputError
@@ -22,6 +22,7 @@ from neuro.kernels.compiler.equations import Equations, Parameter
 from neuro.kernels.compiler.surrogate import Surrogate
 from neuro.network import Sequential
 from neuro.neurons.cell import Cell
+from neuro.neurons.recurrent import Recurrent
 
 __all__ = ["NorseIAF", "NorseLI", "NorseLIBox", "NorseLIF", "NorseLIFBox", "load", "load_state", "surrogate"]
 
@@ -170,6 +171,21 @@ def _maker(kind: type[Cell], *, spiking: bool) -> Maker:
     return make
 
 
+def _recurrent(module: Any, size: tuple[int, ...], slope: Surrogate | None) -> Made:
+    """Recurrent cells: synapses, the population with its own, and a reset that is detached."""
+    made = _LIF(module, (int(module.hidden_size),), slope)
+    assert isinstance(made.layer, Cell)
+    layer = Recurrent(made.layer, weight=module.recurrent_weights)
+    if not module.autapses:
+        layer.weight.register_hook(_without_diagonal)
+    return Made(layer, False, linear(module.input_weights, None))
+
+
+def _without_diagonal(gradient: Tensor) -> Tensor:
+    """Norse keeps neurons from learning a synapse onto themselves so."""
+    return gradient.clone().fill_diagonal_(0)
+
+
 def _reset(module: Any) -> str:
     method = getattr(module.p, "reset_method", None)
     name = "reset_value" if method is None else getattr(method, "__name__", "")
@@ -184,6 +200,8 @@ _PEER = Peer(
         {
             "LIF": _LIF,
             "LIFCell": _LIF,
+            "LIFRecurrent": _recurrent,
+            "LIFRecurrentCell": _recurrent,
             "LIFBoxCell": _maker(NorseLIFBox, spiking=True),
             "IAF": _IAF,
             "IAFCell": _IAF,
@@ -192,6 +210,8 @@ _PEER = Peer(
             "LIBoxCell": _maker(NorseLIBox, spiking=False),
         }
     ),
+    names=MappingProxyType({"input_weights": "_input.weight", "recurrent_weights": "weight"}),
+    inputs=lambda module: int(module.input_size) if hasattr(module, "recurrent_weights") else None,
 )
 
 
@@ -206,14 +226,16 @@ def load(
 
     Args:
         modules: a ``SequentialState`` or ``nn.Sequential``, or the layers in the order they run, as a list or by
-            name: Linear, Conv2d, Flatten, LIF, LIFCell, LIFBoxCell, IAF, IAFCell, LI, LICell, LIBoxCell.
+            name: Linear, Conv2d, Flatten, LIF, LIFCell, LIFRecurrent, LIFRecurrentCell, LIFBoxCell, IAF, IAFCell, LI,
+            LICell, LIBoxCell.
         input_size: number of inputs or their shape ``(C, H, W)``, where the first layer does not say it.
         dtype: of the network; that of their first parameter unless said.
         surrogate: instead of theirs, for networks whose own has no equal here: the spikes stay equal.
 
     Returns:
         The network, ``[T, B, ...]`` to ``[T, B, N]`` at Norse's ``dt`` [s], and the route that gives its gradients.
-        Parameters ``p`` that take a gradient train here, too.
+        Parameters ``p`` that take a gradient train here, too. Without ``autapses`` a hook takes the gradient off
+        the diagonal of the recurrent weights, as Norse's does; a network that is saved and read again has none.
 
     Raises:
         InputError: a layer or an option that cannot be equal, with the reason.

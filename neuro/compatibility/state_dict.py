@@ -50,7 +50,8 @@ def _groups(peer: Peer, state: Mapping[str, Tensor]) -> dict[str, dict[str, Tens
         last = next((n for n in peer.names if key == n or key.endswith(f".{n}")), key.rpartition(".")[2])
         prefix = key[: -len(last)].rstrip(".").replace(".", "_") or "layer"
         if last not in peer.ignored:
-            groups.setdefault(prefix, {})[peer.names.get(last, last)] = peer.convert(last, tensor.detach())
+            added, _, name = peer.names.get(last, last).rpartition(".")
+            groups.setdefault(prefix + added, {})[name] = peer.convert(last, tensor.detach())
     return groups
 
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import neuro
 from neuro.compatibility import Loaded
 
 STEPS, BATCH = 50, 3
@@ -61,6 +62,24 @@ def same() -> Check:
         return output
 
     return check
+
+
+@pytest.fixture
+def membranes() -> Callable[[neuro.Sequential, Tensor], Tensor]:
+    """Membrane of the one cell of a network after each step ``[T, B, N]``, after its reset."""
+
+    def traced(net: neuro.Sequential, x: Tensor) -> Tensor:
+        (cell,) = net.cells.values()
+        where = cell.equations.states.index("v")
+        state, made = None, []
+        with torch.no_grad():
+            for step in x:
+                _, state = net.step(step, state)
+                assert state[0] is not None
+                made.append(state[0][where])
+        return torch.stack(made)
+
+    return traced
 
 
 def assert_near(found: Tensor, expected: Tensor, tolerance: float, name: str = "") -> None:

@@ -23,6 +23,7 @@ with warnings.catch_warnings():
 
 pytestmark = pytest.mark.peers
 Check = Callable[..., Tensor]
+Membranes = Callable[[neuro.Sequential, Tensor], Tensor]
 
 
 def run(layers: list[nn.Module]) -> Callable[[Tensor], Tensor]:
@@ -32,7 +33,7 @@ def run(layers: list[nn.Module]) -> Callable[[Tensor], Tensor]:
         for layer in layers:
             if isinstance(layer, nn.Linear):
                 x = layer(x)
-            elif isinstance(layer, nt.LIF | nt.LI):
+            elif isinstance(layer, nt.LIF | nt.LI | nt.LIFRecurrent):
                 x = layer(x)[0]
             else:
                 outputs, state = [], None
@@ -113,6 +114,32 @@ def test_each_surrogate(method: str, alpha: float, same: Check) -> None:
     same(norse.load([theirs], input_size=5), run([theirs]), (5,), {})
 
 
+def run_membranes(layer: nn.Module, x: Tensor) -> Tensor:
+    state, made = None, []
+    for step in x:
+        _, state = layer(step, state)
+        made.append(state.v.detach())
+    return torch.stack(made)
+
+
+@pytest.mark.parametrize("v_leak", [0.0, 0.13])
+def test_membranes(v_leak: float, membranes: Membranes) -> None:
+    make = values(F32)
+    x = torch.randn(50, 3, 6, generator=torch.Generator().manual_seed(1))
+    layers: list[tuple[nn.Module, bool]] = [
+        (nt.LIFBoxCell(nt.LIFBoxParameters(**make(tau_mem_inv=170.0, v_leak=v_leak, v_th=0.3))), True),
+        (IAFCell(IAFParameters(**make(v_th=0.9, v_reset=v_leak))), True),
+        (nt.LIFCell(nt.LIFParameters(**make(tau_syn_inv=310.0, v_leak=v_leak, v_th=0.35))), v_leak == 0),
+        (nt.LICell(nt.LIParameters(**make(tau_mem_inv=140.0, v_leak=v_leak))), v_leak == 0),
+        (nt.LIBoxCell(nt.LIBoxParameters(**make(tau_mem_inv=140.0, v_leak=v_leak))), v_leak == 0),
+    ]
+    for layer, bits in layers:
+        made, expected = membranes(norse.load([layer], input_size=6).net, x), run_membranes(layer, x)
+        if bits:
+            assert torch.equal(made, expected), layer
+        assert torch.allclose(made, expected, rtol=1e-6, atol=1e-6), layer
+
+
 @pytest.mark.parametrize("dtype", [F32, F64])
 def test_a_network(dtype: torch.dtype, same: Check) -> None:
     torch.manual_seed(1)
@@ -132,6 +159,33 @@ def test_a_network(dtype: torch.dtype, same: Check) -> None:
     assert float(spikes["3"]["z"].mean()) > 0.02
 
 
+@pytest.mark.parametrize("autapses", [True, False])
+@pytest.mark.parametrize("kind", ["LIFRecurrent", "LIFRecurrentCell"])
+def test_recurrent(kind: str, autapses: bool, same: Check) -> None:
+    torch.manual_seed(3)
+    p = nt.LIFParameters(**values(F32)(tau_syn_inv=310.0, tau_mem_inv=140.0, v_leak=0.0, v_th=0.35, v_reset=-0.2))
+    theirs = nn.ModuleList([getattr(nt, kind)(6, 9, p, autapses=autapses, dt=2e-3), nt.LICell(dt=2e-3)])
+    with torch.no_grad():
+        theirs[0].get_parameter("recurrent_weights").mul_(0.5)
+    loaded = norse.load(list(theirs))
+    names = {"0_input.weight": "input_weights", "0.weight": "recurrent_weights"}
+    parameters = {ours: theirs[0].get_parameter(name) for ours, name in names.items()}
+    same(loaded, run(list(theirs)), (6,), parameters, exact=False)
+    assert loaded.route == neuro.Route(cut_reset=True)
+    assert 0.02 < float(neuro.record(loaded.net, torch.randn(50, 3, 6))["0"]["z"].mean()) < 0.9
+    wanted = [p.detach().clone() for p in parameters.values()]
+    with torch.no_grad():
+        for value in loaded.net.parameters():
+            value.zero_()
+    norse.load_state(loaded.net, theirs.state_dict())
+    assert all(torch.equal(loaded.net.get_parameter(n), w) for n, w in zip(names, wanted, strict=True))
+
+
+def test_a_feed_forward_cell_beside_a_recurrent_one_is_refused() -> None:
+    with pytest.raises(InputError, match="make them alike"):
+        norse.load([nt.LIFRecurrentCell(4, 4), nt.LIFCell()])
+
+
 def test_state_dict() -> None:
     torch.manual_seed(2)
     theirs = nt.SequentialState(nn.Linear(4, 3), nt.LIFCell(), nn.Linear(3, 2, bias=False), nt.LICell())
@@ -148,7 +202,7 @@ def test_refused() -> None:
         (nt.LIFCell(nt.LIFParameters(method="circ")), "circ"),
         (nt.LIFCell(nt.LIFParameters(method="adjoint")), "adjoint"),
         (nt.LIFBoxCell(nt.LIFBoxParameters(reset_method=lambda z, v, r, t: v)), "reset_method"),
-        (nt.LIFRecurrentCell(4, 4), "none of Linear"),
+        (nt.LSNNCell(), "none of Linear"),
     ]:
         with pytest.raises(InputError, match=reason):
             norse.load([layer], input_size=4)

@@ -16,6 +16,7 @@ from neuro.errors import InputError
 
 pytestmark = [pytest.mark.peers, pytest.mark.elsewhere]
 Check = Callable[..., Tensor]
+Membranes = Callable[[neuro.Sequential, Tensor], Tensor]
 
 
 class Theirs:
@@ -95,17 +96,24 @@ def test_each_surrogate(name: str, options: dict[str, float], theirs: Theirs, sa
     same(sinabs.load([cell], input_size=6), run(cell), (6,), trained(cell))
 
 
-def test_membranes(theirs: Theirs) -> None:
-    cell = theirs.spiking("LIF", tau_mem=5.0, norm_input=False, record_states=True)
+@pytest.mark.parametrize(
+    ("kind", "options", "bits"),
+    [
+        ("IAF", {}, True),
+        ("IAF", {"tau_syn": 4.3}, True),
+        ("LIF", {"tau_mem": 7.3}, True),
+        ("LIF", {"tau_mem": 7.3, "norm_input": False}, True),
+        ("LIF", {"tau_mem": 7.3, "tau_syn": 3.1}, False),
+    ],
+)
+def test_membranes(kind: str, options: dict[str, Any], bits: bool, theirs: Theirs, membranes: Membranes) -> None:
+    cell = theirs.spiking(kind, record_states=True, **options)
     x = torch.randn(50, 3, 6, generator=torch.Generator().manual_seed(1))
     run(cell)(x)
-    net = sinabs.load([cell], input_size=6).net
-    state, made = None, []
-    for step in x:
-        _, state = net.step(step, state)
-        assert state[0] is not None
-        made.append(state[0][0].detach())
-    assert torch.allclose(torch.stack(made, 1), cell.recordings["v_mem"], rtol=1e-6, atol=1e-6)
+    made, expected = membranes(sinabs.load([cell], input_size=6).net, x), cell.recordings["v_mem"].transpose(0, 1)
+    if bits:
+        assert torch.equal(made, expected)
+    assert torch.allclose(made, expected, rtol=1e-6, atol=1e-6)
 
 
 def network(theirs: Theirs) -> nn.Sequential:

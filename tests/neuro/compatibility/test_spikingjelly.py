@@ -16,6 +16,7 @@ from neuro.errors import InputError
 
 pytestmark = [pytest.mark.peers, pytest.mark.elsewhere]
 Check = Callable[..., Tensor]
+Membranes = Callable[[neuro.Sequential, Tensor], Tensor]
 ROOM = "spikingjelly.activation_based"
 
 
@@ -75,17 +76,24 @@ def test_parametric_lif(v_reset: float | None, detach: bool, decay_input: bool, 
     same(spikingjelly.load([cell], input_size=6), theirs.run(cell), (6,), {"0.w": cell.w})
 
 
-def test_membranes(theirs: Theirs) -> None:
-    cell = theirs.neuron.LIFNode(tau=3.7, v_threshold=0.45, v_reset=None, store_v_seq=True)
+@pytest.mark.parametrize(
+    ("kind", "options", "bits"),
+    [
+        ("IFNode", {"v_reset": -0.3}, True),
+        ("IFNode", {"v_reset": None}, True),
+        ("ParametricLIFNode", {"init_tau": 3.7, "v_threshold": 0.3}, True),
+        ("LIFNode", {"tau": 3.7, "v_threshold": 0.3, "v_reset": -0.2}, False),
+        ("LIFNode", {"tau": 3.7, "decay_input": False}, False),
+    ],
+)
+def test_membranes(kind: str, options: dict[str, Any], bits: bool, theirs: Theirs, membranes: Membranes) -> None:
+    cell = getattr(theirs.neuron, kind)(store_v_seq=True, **options)
     x = torch.randn(50, 3, 6, generator=torch.Generator().manual_seed(1))
     theirs.run(cell)(x)
-    net = spikingjelly.load([cell], input_size=6).net
-    state, made = None, []
-    for step in x:
-        _, state = net.step(step, state)
-        assert state[0] is not None
-        made.append(state[0][0])
-    assert torch.allclose(torch.stack(made), cell.v_seq, rtol=1e-6, atol=1e-6)
+    made = membranes(spikingjelly.load([cell], input_size=6).net, x)
+    if bits:
+        assert torch.equal(made, cell.v_seq)
+    assert torch.allclose(made, cell.v_seq, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(
