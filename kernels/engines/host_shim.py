@@ -30,6 +30,7 @@ using namespace std;
 struct Index3 { unsigned x, y, z; };
 static thread_local Index3 blockIdx, blockDim, threadIdx, gridDim;
 template <typename T> T atomicAdd(T* address, T value) { T old = *address; *address += value; return old; }
+template <typename T> T atomicMax(T* address, T value) { T old = *address; if (value > old) *address = value; return old; }
 """
 _LAUNCH = """
 extern "C" void launch_{name}(unsigned grid, unsigned block, void** a)

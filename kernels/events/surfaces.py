@@ -15,10 +15,12 @@ from neuro.kernels.events.records import as_records, microseconds, span_of
 
 __all__ = [
     "Surfaces",
+    "check_cells",
     "events_to_averaged_surfaces",
     "events_to_averaged_surfaces_reference",
     "events_to_surfaces",
     "events_to_surfaces_reference",
+    "positive",
 ]
 
 _BLOCKS = 16  # of cells
@@ -79,7 +81,7 @@ def events_to_surfaces(
     from neuro.kernels.events.events_numba import bounds, surfaces
 
     records, edges, step, shape = _plan(events, sensor_size, dt, duration, start)
-    constant = _positive("tau", tau) * 1e6
+    constant = positive("tau", tau) * 1e6
     values = np.zeros(shape, _real(dtype))
     bound = bounds(records, edges)
     _, polarities, height, width = shape
@@ -100,7 +102,7 @@ def events_to_surfaces_reference(
 ) -> Surfaces:
     """Definition of :func:`events_to_surfaces` in plain NumPy; same arguments and result but for rounding."""
     records, edges, step, shape = _plan(events, sensor_size, dt, duration, start)
-    constant = _positive("tau", tau) * 1e6
+    constant = positive("tau", tau) * 1e6
     values = np.zeros(shape, _real(dtype))
     last = np.full(shape[1:], -np.inf)
     for k in range(shape[0]):
@@ -154,7 +156,7 @@ def events_to_averaged_surfaces(
 
     records, cells, columns = _cells(events, sensor_size, cell, radius)
     polarities = sensor_size[2]
-    real, back, constant = _real(dtype), microseconds("window", window), _positive("tau", tau) * 1e6
+    real, back, constant = _real(dtype), microseconds("window", window), positive("tau", tau) * 1e6
     means = np.zeros((cells * polarities, 2 * radius + 1, 2 * radius + 1), real)
     bucket, order = np.empty((2, len(records)), np.int64)
     first = np.zeros(len(means) + 1, np.int64)
@@ -181,7 +183,7 @@ def events_to_averaged_surfaces_reference(
 ) -> NDArray[Any]:
     """Definition of :func:`events_to_averaged_surfaces` in plain NumPy; same arguments, result but for rounding."""
     records, cells, columns = _cells(events, sensor_size, cell, radius)
-    back, constant = microseconds("window", window), _positive("tau", tau) * 1e6
+    back, constant = microseconds("window", window), positive("tau", tau) * 1e6
     side = 2 * radius + 1
     sums, number = np.zeros((cells, sensor_size[2], side, side)), np.zeros((cells, sensor_size[2], 1, 1))
     t, x, y = (records[name].astype(np.int64) for name in ("t", "x", "y"))
@@ -212,18 +214,24 @@ def _cells(
     events: NDArray[Any], sensor_size: tuple[int, int, int], cell: int, radius: int
 ) -> tuple[NDArray[np.void], int, int]:
     """Records, number of cells, cells in a row."""
-    for name, value, least in (("radius", radius, 0), ("cell", cell, 1)):
-        if not isinstance(value, int | np.integer) or value < least:
-            raise InputError(f"{name} must be a whole number of pixels of at least {least}, got {value!r}")
-    if cell < 2 * radius + 1:
-        raise InputError(f"cell={cell} is smaller than a surface of {2 * radius + 1} pixels (radius={radius})")
+    check_cells(cell, radius)
     width, height, _ = sensor_size
     records = as_records(events, sensor_size, sort=True)
     columns = -(-width // cell)
     return records, columns * -(-height // cell), columns
 
 
-def _positive(name: str, seconds: float) -> float:
+def check_cells(cell: int, radius: int) -> None:
+    """Raise :class:`neuro.errors.InputError` where a cell of ``cell`` pixels cannot hold a surface of ``radius``."""
+    for name, value, least in (("radius", radius, 0), ("cell", cell, 1)):
+        if not isinstance(value, int | np.integer) or value < least:
+            raise InputError(f"{name} must be a whole number of pixels of at least {least}, got {value!r}")
+    if cell < 2 * radius + 1:
+        raise InputError(f"cell={cell} is smaller than a surface of {2 * radius + 1} pixels (radius={radius})")
+
+
+def positive(name: str, seconds: float) -> float:
+    """A time in ``seconds`` as a float; raises :class:`neuro.errors.InputError` where it is not positive and finite."""
     if not (isinstance(seconds, int | float | np.number) and math.isfinite(seconds) and seconds > 0):
         raise InputError(f"{name} must be a positive time in seconds, got {seconds!r}")
     return float(seconds)

@@ -12,7 +12,7 @@ from neuro.kernels.compiler.cuda_source import AHEAD, cuda_backward_source, cuda
 from neuro.kernels.compiler.equations import Equations, Parameter
 from neuro.kernels.compiler.program import compile_program, derive_backward, saved_states
 from neuro.kernels.compiler.route import Route
-from neuro.neurons import LI, LIF, CuBaLIF, Izhikevich, ResonateAndFire, SEAdLIF
+from neuro.neurons import CELLS, LI, LIF, CuBaLIF
 
 OWN = Equations(
     "Own",
@@ -20,7 +20,7 @@ OWN = Equations(
     {"tau": Parameter(0.02, "s", positive=True)},
 )
 KINDS = (LIF.equations, CuBaLIF.equations, LI.equations, OWN)
-MORE = (Izhikevich.equations, ResonateAndFire.equations, SEAdLIF.equations)
+MORE = tuple(cell.equations for cell in CELLS.values() if cell.equations not in KINDS)
 
 
 def sources(equations: Equations, dtype: str) -> dict[str, str]:

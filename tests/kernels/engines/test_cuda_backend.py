@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import MappingProxyType
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from neuro.kernels.compiler.surrogate import SURROGATES, Surrogate
 from neuro.kernels.engines.cuda_backend import cuda_backward, cuda_forward
 from neuro.kernels.engines.numba_backend import numba_backward, numba_forward
 from neuro.kernels.scans.scan import ScanSpec, scan
-from neuro.neurons import LI, LIF, CuBaLIF, Izhikevich, SEAdLIF
+from neuro.neurons import CELLS, LI, LIF, Cell, CuBaLIF, Izhikevich, SEAdLIF
 
 OWN = Equations(
     "Own",
@@ -35,6 +36,9 @@ OWN = Equations(
         "b": Parameter(0.1, "V"),
     },
 )
+SCALE = MappingProxyType(
+    {"IF": 100.0, "AdEx": 1.5e-9, "Izhikevich": 20.0, "QIF": 4.0, "EIF": 4.0}
+)  # currents that make them spike
 KINDS = (LIF.equations, CuBaLIF.equations, LI.equations, OWN, SEAdLIF.equations, Izhikevich.equations)
 
 
@@ -84,6 +88,36 @@ DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 @pytest.mark.parametrize("equations", KINDS, ids=lambda e: e.name)
 def test_cuda_kernel_equals_numba(equations: Equations, route: Route, device: str) -> None:
     compare(spec_of(equations), route, (19, 3, 21), torch.float64, device)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
+def test_every_cell_equals_its_reference(cell: type[Cell], device: str) -> None:
+    """Exponentials and quadratics included: outputs and all gradients are those of autograd on the plain loop."""
+    spec, (batch, neurons) = spec_of(cell.equations), (2, 9)
+    generator = torch.Generator().manual_seed(5)
+    x, gy = (torch.randn((60, batch, neurons), generator=generator, dtype=torch.float64) for _ in range(2))
+    inputs = [((x + 1) * SCALE.get(cell.__name__, 10.0)).requires_grad_() for _ in cell.equations.inputs]
+    start = [s.double().requires_grad_() for s in cell(neurons).initial_state(batch)]
+    values = {n: torch.full((neurons,), p.default, dtype=x.dtype) for n, p in cell.equations.parameters.items()}
+    table = [c.expand(neurons).clone().requires_grad_() for c in coefficients(spec.program, values, 1e-3)]
+    expected, _ = scan(spec, inputs, start, table, backend="reference")
+    learned = spec.learned_coefficients
+    leaves = [*inputs, *start, *(table[k] for k in learned)]
+    wanted = torch.autograd.grad(expected, leaves, gy, allow_unused=True)
+
+    there = [v.detach().to(device) for v in (torch.stack(start), torch.stack(table), gy)]
+    given = [v.detach().to(device) for v in inputs]
+    saved = saved_states(spec.program, derive_backward(spec.program, Route(), learned))
+    output, final, trace = cuda_forward(spec.program, given, there[0], there[1], saved)
+    assert torch.allclose(output.cpu(), expected, rtol=1e-9, atol=1e-12)
+    assert float(expected.detach().abs().sum()) > 0
+    common = (spec.program, Route(), learned, spec.surrogate)
+    to_x, to_state, to_table = cuda_backward(*common, there[2], torch.zeros_like(final), given, *there[:2], trace)
+    for want, got in zip(wanted, (*to_x, *to_state, *to_table), strict=True):
+        expected_gradient = torch.zeros_like(got) if want is None else want.to(device)
+        close = 1e-8 * max(float(expected_gradient.abs().max()), 1e-12)
+        assert (got - expected_gradient).abs().max() <= close
 
 
 @pytest.mark.parametrize("device", DEVICES)
