@@ -16,6 +16,7 @@ from neuro.files import atomic_write
 from neuro.kernels.compiler.route import Route
 from neuro.neurons import CELLS, Cell, State
 from neuro.neurons.recurrent import Recurrent, Stateful
+from neuro.recompute import in_stretches
 from neuro.synapses import SYNAPSES
 
 __all__ = ["NetworkState", "Sequential", "build", "is_stateful", "load", "record", "save"]
@@ -83,7 +84,12 @@ class Sequential(nn.Module):
         return next(iter(self.cells.values())).dt
 
     def forward(
-        self, x: Tensor, state: NetworkState | None = None, *, route: Route | None = None
+        self,
+        x: Tensor,
+        state: NetworkState | None = None,
+        *,
+        route: Route | None = None,
+        recompute: int | None = None,
     ) -> tuple[Tensor, NetworkState]:
         """Run a sequence.
 
@@ -91,10 +97,20 @@ class Sequential(nn.Module):
             x: input ``[T, B, ...]``, time first.
             state: as returned for the steps before; zero unless given.
             route: edges that backward ignores (a property of the learning rule).
+            recompute: keep for backward only the state at every so many steps, and run what lies between once
+                more when its gradient is due: a fraction of the memory for less than one more forward pass.
 
         Returns:
             Output of the last layer ``[T, B, ...]`` and the state after the last step.
+
+        Raises:
+            InputError: what a layer refuses; ``recompute`` that is not a positive whole number.
         """
+        if recompute is not None and torch.is_grad_enabled():
+            if state is None:  # a state of None would have no gradient to carry from stretch to stretch
+                state = self.initial_state(x.shape[1], device=x.device, dtype=x.dtype)
+            trained = [p for p in self.parameters() if p.requires_grad]
+            return in_stretches(lambda part, s: self(part, s, route=route), x, state, trained, recompute)
         after: list[State | None] = []
         for layer, before in zip(self.layers.values(), self._check(state), strict=True):
             s: State | None = None

@@ -25,6 +25,7 @@ __all__ = [
     "mask_nonzero",
     "mask_ones",
     "population",
+    "store_bits",
     "trailing_zeros",
 ]
 
@@ -96,6 +97,27 @@ def _mask(unordered: bool, relation: str, constant: float) -> Callable[..., Any]
 
 mask_nonzero: Any = intrinsic(_mask(True, "!=", 0.0))  # NaN counts as an entry: it must not vanish
 mask_ones: Any = intrinsic(_mask(False, "==", 1.0))
+
+
+def _store_bits(typing: Any, row: Any, offset: Any, word: Any) -> Any:
+    """``(row, offset, uint64)``: entry ``offset + k`` becomes bit k, as 0 or 1."""
+    if not _is_row(row):
+        return None
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        vectors = _Vectors(context, builder, signature.args[0], given[0])
+        for part in range(64 // vectors.lanes):
+            shifted = builder.lshr(given[2], _WORD(part * vectors.lanes))
+            bits = builder.bitcast(
+                builder.trunc(shifted, ir.IntType(vectors.lanes)), ir.VectorType(ir.IntType(1), vectors.lanes)
+            )
+            vectors.store(builder.uitofp(bits, vectors.type), vectors(given[1], part))
+        return context.get_dummy_value()
+
+    return types.void(row, types.int64, types.uint64), generate
+
+
+store_bits: Any = intrinsic(_store_bits)
 
 
 def _trailing_zeros(typing: Any, word: Any) -> Any:

@@ -23,7 +23,7 @@ from neuro.kernels.propagation.spikes import count_entries, list_entries, ranges
 __all__ = ["MODES", "event_linear", "event_weight_gradient"]
 
 MODES = ("auto", "event", "dense")
-_DENSITY = 0.12  # share of non-zero entries up to which events pay where the weight fits the cache
+_DENSITY = 0.2  # share of non-zero entries up to which events pay where the weight fits the cache
 _LARGE = 2**20  # entries of a weight that does not: a dense product waits for memory, the more the fewer the rows
 _SMALL = 2**20  # multiplications of a dense product that is done before the events are found
 _NARROW = 64  # outputs below which a dense product is as quick as finding the events
@@ -146,7 +146,7 @@ def event_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, mode:
 
 def _limit(rows: int, weight: Tensor) -> float:
     """Share of non-zero entries up to which events take less time, as measured (``benchmarks/propagation.py``)."""
-    return min(0.95, 0.2 + 1.6 / max(1, rows)) if weight.numel() > _LARGE else _DENSITY
+    return min(0.95, 0.2 + 0.8 / max(1, rows)) if weight.numel() > _LARGE else _DENSITY
 
 
 def _worth_a_look(x: Tensor, weight: Tensor) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from neuro.kernels.engines.lanes_numba import mask_nonzero, mask_ones, population, trailing_zeros
+from neuro.kernels.engines.lanes_numba import mask_nonzero, mask_ones, population, store_bits, trailing_zeros
 
 __all__ = ["compress", "compress_words", "count", "count_words", "pack_rows", "unpack_rows"]
 
@@ -73,14 +73,13 @@ def pack_rows(x: Array, words: Array, r0: int, r1: int) -> None:
 @numba.njit(error_model="numpy", nogil=True, cache=True)
 def unpack_rows(words: Array, out: Array, r0: int, r1: int) -> None:
     """``out[r, i]`` is bit ``i % 64`` of ``words[r, i // 64]``."""
-    one, zero = out.dtype.type(1), out.dtype.type(0)
+    whole = out.shape[1] // 64 * 64
     for r in range(r0, r1):
         row = out[r]
-        for w in range(words.shape[1]):
-            word = words[r, w]
-            first = 64 * w
-            for i in range(first, min(first + 64, row.shape[0])):
-                row[i] = one if (word >> np.uint64(i - first)) & np.uint64(1) else zero
+        for i in range(0, whole, 64):
+            store_bits(row, i, words[r, i // 64])
+        for i in range(whole, row.shape[0]):
+            row[i] = 1 if (words[r, whole // 64] >> np.uint64(i - whole)) & np.uint64(1) else 0
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)

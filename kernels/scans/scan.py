@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -87,9 +87,24 @@ def _from_text(text: str) -> ScanSpec:
     return ScanSpec(equations, made["method"], made["reset"], surrogate, learned, made["refractory"])
 
 
+class _Plan(NamedTuple):
+    """What the op asks of a spec under a route again and again; found by its text, which hashes at once."""
+
+    spec: ScanSpec
+    program: Program
+    route: Route
+    learned: tuple[int, ...]
+    saved: tuple[int, ...]
+    reads_inputs: bool
+
+
 @lru_cache(maxsize=512)
-def _saved(spec: ScanSpec, route: Route) -> tuple[int, ...]:
-    return saved_states(spec.program, derive_backward(spec.program, route, spec.learned_coefficients))
+def _plan(text: str, cut_time: bool, cut_reset: bool) -> _Plan:
+    spec, route = _from_text(text), Route(cut_time, cut_reset)
+    program, learned = spec.program, spec.learned_coefficients
+    backward = derive_backward(program, route, learned)
+    reads_inputs = any(backward.uses(x) for x in program.inputs)
+    return _Plan(spec, program, route, learned, saved_states(program, backward), reads_inputs)
 
 
 @torch.library.custom_op("neuro::scan", mutates_args=())
@@ -103,8 +118,8 @@ def _scan_op(
     keep: bool,
     shared: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    made = _from_text(spec)
-    saved = _saved(made, Route(cut_time, cut_reset)) if keep else ()
+    made = _plan(spec, cut_time, cut_reset)
+    saved = made.saved if keep else ()
     if inputs[0].is_cuda:
         return cuda_forward(made.program, inputs, state, coefficients, saved)
     return numba_forward(made.program, inputs, state, coefficients, saved, _flags(shared))
@@ -121,7 +136,7 @@ def _scan_fake(
     keep: bool,
     shared: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    saved = _saved(_from_text(spec), Route(cut_time, cut_reset)) if keep else ()
+    saved = _plan(spec, cut_time, cut_reset).saved if keep else ()
     shape = inputs[0].shape
     made = inputs[0].new_empty
     return made(shape), made(state.shape), made((len(saved), *shape))
@@ -140,8 +155,8 @@ def _scan_backward_op(
     cut_reset: bool,
     shared: str,
 ) -> tuple[list[Tensor], Tensor, Tensor]:
-    made = _from_text(spec)
-    options = (made.program, Route(cut_time, cut_reset), made.learned_coefficients, made.surrogate)
+    made = _plan(spec, cut_time, cut_reset)
+    options = (made.program, made.route, made.learned, made.spec.surrogate)
     if grad_output.is_cuda:
         return cuda_backward(*options, grad_output, grad_state, inputs, state, coefficients, trace)
     return numba_backward(*options, grad_output, grad_state, inputs, state, coefficients, trace, _flags(shared))
@@ -160,18 +175,15 @@ def _scan_backward_fake(
     cut_reset: bool,
     shared: str,
 ) -> tuple[list[Tensor], Tensor, Tensor]:
-    learned = _from_text(spec).learned_coefficients
+    learned = _plan(spec, cut_time, cut_reset).learned
     grads = [grad_output.new_empty(grad_output.shape) for _ in inputs]
     return grads, state.new_empty(state.shape), coefficients.new_empty((len(learned), coefficients.shape[1]))
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
     given, state, coefficients, ctx.spec, ctx.cut_time, ctx.cut_reset, _, ctx.shared = inputs
-    made = _from_text(ctx.spec)
-    backward = derive_backward(made.program, Route(ctx.cut_time, ctx.cut_reset), made.learned_coefficients)
     ctx.shape = given[0].shape
-    ctx.reads_inputs = any(backward.uses(x) for x in made.program.inputs)
-    kept = list(given) if ctx.reads_inputs else []
+    kept = list(given) if _plan(ctx.spec, ctx.cut_time, ctx.cut_reset).reads_inputs else []
     ctx.save_for_backward(state, coefficients, output[2], *kept)
     ctx.n_inputs = len(given)
     ctx.mark_non_differentiable(output[2])
@@ -189,8 +201,8 @@ def _autograd(ctx: Any, grad_output: Tensor | None, grad_state: Tensor | None, _
     options = (ctx.spec, ctx.cut_time, ctx.cut_reset, ctx.shared)
     grads, first, learned = _scan_backward_op(grad_output, grad_state, inputs, state, coefficients, trace, *options)
     whole = torch.zeros_like(coefficients)
-    indices = list(_from_text(ctx.spec).learned_coefficients)
-    whole[indices] = learned
+    if learned.shape[0]:
+        whole[list(_plan(ctx.spec, ctx.cut_time, ctx.cut_reset).learned)] = learned
     return grads, first, whole, None, None, None, None, None
 
 

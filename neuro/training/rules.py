@@ -53,11 +53,24 @@ class BPTT(Rule):
     """Back-propagation through time: every edge is kept, the gradient is that of autograd.
 
     What backward needs is saved for every step, so memory grows in proportion to T.
+
+    Args:
+        recompute: save only the state at every so many steps, and run what lies between once more: the
+            same gradient from a fraction of the memory, for less than one more forward pass.
+
+    Raises:
+        InputError: ``recompute`` is not a positive whole number.
     """
+
+    recompute: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.recompute is not None and (not isinstance(self.recompute, int) or self.recompute < 1):
+            raise InputError(f"recompute={self.recompute!r} must be a whole number of steps, at least 1, or None")
 
     def backward(self, net: Sequential, x: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> RuleResult:
         """As in :meth:`Rule.backward`."""
-        return _one_shot(net, x, y, loss, Route())
+        return _one_shot(net, x, y, loss, Route(), recompute=self.recompute)
 
 
 @dataclass(frozen=True)
@@ -108,9 +121,14 @@ class SLTT(Rule):
 
 
 def _one_shot(
-    net: Sequential, x: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor], route: Route
+    net: Sequential,
+    x: Tensor,
+    y: Tensor,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    route: Route,
+    recompute: int | None = None,
 ) -> RuleResult:
-    output, _ = net(x, route=route)
+    output, _ = net(x, route=route, recompute=recompute)
     value = loss(output, y)
     value.backward()
     return RuleResult(value.detach(), output.detach())

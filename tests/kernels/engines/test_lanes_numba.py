@@ -34,6 +34,21 @@ def test_masks(dtype: type[np.floating], offset: int) -> None:
 
 
 @numba.njit(error_model="numpy")
+def unpacked(row: Array, offset: int, word: int) -> None:
+    lanes.store_bits(row, offset, np.uint64(word))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_bits_are_stored_as_numbers(dtype: type[np.floating]) -> None:
+    row = np.full(70, 7, dtype)
+    word = 0x8000_0000_0F01_00A5
+    unpacked(row, 3, word)
+    assert row[3:67].tolist() == [word >> k & 1 for k in range(64)]
+    assert (row[:3] == 7).all()
+    assert (row[67:] == 7).all()
+
+
+@numba.njit(error_model="numpy")
 def rows(out: Array, table: Array, index: Array, value: Array, o: int) -> None:
     lanes.add_rows_wide(out, o, table, index, value, 1, 4)
     lanes.add_to_rows_wide(out, o, table, index, value, 0, 2)
