@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 from neuro.datasets.saccades import SACCADES_DURATION, render, saccade_path
 from neuro.datasets.sensor import SensorConfig, draw_thresholds, record
 from neuro.datasets.splits import FrameDataset, Splits, check_frames, describe, stratified
-from neuro.datasets.store import EventStore, StoreHeader, write_store
+from neuro.datasets.store import VERSION, EventStore, StoreHeader, write_store
 from neuro.errors import InputError
+from neuro.files import cache_folder, usable_folder
 
-__all__ = ["cache_folder", "digits"]
+__all__ = ["digits"]
 
 logger = logging.getLogger(__name__)
 
@@ -95,22 +96,14 @@ def digits(
     )
 
 
-def cache_folder() -> Path:
-    """Where event stores are kept unless said: ``$NEURO_CACHE`` or the user's cache folder."""
-    import platformdirs
-
-    return Path(os.environ.get("NEURO_CACHE") or platformdirs.user_cache_dir("neuro"))
-
-
 def _store_path(cache: str | Path | None, config: dict[str, Any]) -> Path:
+    """Named after every parameter and the stores' format, so that one of an older format is made again."""
     folder = cache_folder() if cache is None else Path(cache)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        cure = "set NEURO_CACHE or name another folder"
-        raise InputError(f"{folder}: cannot make the cache folder ({error.strerror}); {cure}") from error
-    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
-    return folder / f"digits-{digest[:12]}.h5"
+    digest = hashlib.sha256(json.dumps(config | {"store": VERSION}, sort_keys=True).encode()).hexdigest()
+    path = folder / f"digits-{digest[:12]}.h5"
+    if not path.exists():  # one that is there may stand in a folder that cannot be written to
+        usable_folder(folder)
+    return path
 
 
 def _record_all(path: Path, sensor: SensorConfig, size: int, seed: int, config: dict[str, Any]) -> None:

@@ -306,6 +306,9 @@ def _verify(path: Path) -> None:
     with path.open("rb") as stream:
         front = stream.read(BLOCK)
         size = path.stat().st_size
+        if front.startswith(b"\x89HDF"):
+            problem = f"no {FORMAT} but plain HDF5: another file, or one of an older release; {CURE}"
+            raise FileFormatError(path, problem, offset=0)
         if not (front.startswith(KIND) or KIND.startswith(front)):
             raise FileFormatError(path, f"no {FORMAT} (it begins with {front[:12]!r})", offset=0)
         if size < BLOCK:

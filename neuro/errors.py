@@ -28,9 +28,10 @@ class FileFormatError(InputError):
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str | None:
-    """The entry of ``allowed`` spelled most like ``name``, or None if none is close."""
-    found = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.5)
-    return found[0] if found else None
+    """The entry of ``allowed`` spelled most like ``name``, upper or lower case alike, or None if none is close."""
+    spelled = {entry.casefold(): entry for entry in allowed}
+    found = difflib.get_close_matches(name.casefold(), spelled, n=1, cutoff=0.5)
+    return spelled[found[0]] if found else None
 
 
 def unknown_name(kind: str, name: str, allowed: Iterable[str]) -> InputError:
@@ -41,5 +42,5 @@ def unknown_name(kind: str, name: str, allowed: Iterable[str]) -> InputError:
     """
     known = list(allowed)
     guess = nearest(name, known)
-    hint = f"; did you mean {guess!r}?" if guess else ";"
-    return InputError(f"unknown {kind} {name!r}{hint} (known: {', '.join(known)})")
+    hint = f"; did you mean {guess!r}?" if guess else ""
+    return InputError(f"unknown {kind} {name!r}{hint} ({'known: ' + ', '.join(known) if known else 'none is known'})")

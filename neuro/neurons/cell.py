@@ -20,6 +20,7 @@ from neuro.kernels.scans.scan import ScanSpec, scan, scan_trace
 
 __all__ = ["Cell", "State"]
 
+_ATTRIBUTES = frozenset({"size", "dt", "method", "reset", "surrogate", "learn", "shared", "refractory", "training"})
 State = tuple[Tensor, ...]
 """State of one cell: one tensor ``[B, *size]`` per state variable, in the order declared."""
 
@@ -27,7 +28,8 @@ State = tuple[Tensor, ...]
 class Cell(nn.Module):
     """A population of neurons that share one set of equations.
 
-    A neuron of one's own is a subclass with ``equations``; everything else comes with it.
+    A neuron of one's own is a subclass with ``equations``; everything else comes with it. Its parameters
+    are attributes, so their names may not be those that every cell has (``size``, ``step``, ``value``, ...).
     State is explicit: nothing is remembered between calls.
 
     Args:
@@ -62,6 +64,11 @@ class Cell(nn.Module):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "equations" in cls.__dict__:
+            taken = next((name for name in cls.equations.parameters if name in _ATTRIBUTES or hasattr(cls, name)), None)
+            if taken:
+                raise InputError(
+                    f"{cls.__name__} parameter {taken!r} is the name of an attribute of every cell; rename it"
+                )
             cls.__signature__ = _signature(cls)  # type: ignore[attr-defined]
 
     def __init__(

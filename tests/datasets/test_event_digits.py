@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from neuro.datasets import event_digits, sensor
-from neuro.datasets.event_digits import cache_folder, digits
+from neuro.datasets.event_digits import _store_path, digits
 from neuro.datasets.events import check_events
 from neuro.datasets.sensor import SensorConfig
 from neuro.datasets.splits import Splits
@@ -201,19 +201,21 @@ def test_a_damaged_store_is_named_with_its_cure(tmp_path: Path, monkeypatch: pyt
         digits(tmp_path, size=9, sensor=QUICK)
 
 
-def test_the_cache_folder_is_chosen_by_argument_environment_and_system(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_cache_folder_is_chosen_by_argument_or_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEURO_CACHE", str(tmp_path / "chosen"))
-    assert cache_folder() == tmp_path / "chosen"
-    monkeypatch.delenv("NEURO_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "system"))
-    assert cache_folder().name == "neuro"
+    assert _store_path(None, {}).parent == tmp_path / "chosen"
+    assert _store_path(tmp_path / "named", {}).parent == tmp_path / "named"
+
+
+def test_a_store_of_another_format_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = _store_path(tmp_path, {"seed": 1})
+    monkeypatch.setattr("neuro.datasets.event_digits.VERSION", 99)
+    assert _store_path(tmp_path, {"seed": 1}) != now
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(InputError, match=r"file/x: cannot make the cache folder .* set NEURO_CACHE"):
+    with pytest.raises(InputError, match=r"cache folder .*file/x cannot be made .* set NEURO_CACHE"):
         digits(tmp_path / "file" / "x")
 
 

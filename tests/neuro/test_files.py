@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,21 @@ def test_a_disk_that_fills_up_at_the_end_leaves_what_was_there(target: Path, mon
         write(target, b"after")
     assert target.read_bytes() == b"before"
     assert list(target.parent.iterdir()) == [target]
+
+
+def test_what_a_killed_process_left_goes_a_day_later(target: Path) -> None:
+    names = {
+        ".net.safetensors.abc_1234.safetensors": 2.0,  # ours and old
+        ".net.safetensors.abcd1234.safetensors": 0.5,  # somebody may still be writing
+        ".net.safetensors.abc12345.txt": 2.0,  # of no form of ours
+        ".other.safetensors.abc12345.safetensors": 2.0,
+    }
+    for name, days in names.items():
+        (target.parent / name).write_bytes(b"half")
+        then = time.time() - days * 86400
+        os.utime(target.parent / name, (then, then))
+    write(target, b"after")
+    assert {file.name for file in target.parent.iterdir()} == {target.name, *list(names)[1:]}
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:

@@ -279,3 +279,19 @@ def test_bad_options_are_named(options: dict[str, object], says: str) -> None:
 def test_bad_sequences_are_named(x: torch.Tensor, state: tuple[torch.Tensor, ...] | None, says: str) -> None:
     with pytest.raises(InputError, match=says):
         neuro.LIF(5)(x, state)
+
+
+@pytest.mark.parametrize("taken", ["step", "size", "value", "train", "dt2"])
+def test_a_parameter_may_not_hide_what_every_cell_has(taken: str) -> None:
+    equations = neuro.Equations(
+        "Own",
+        f"dv/dt = (x - {taken}*v) / tau\nspike when v > 1\nreset value: v = 0",
+        {"tau": neuro.Parameter(0.02, "s", positive=True), taken: neuro.Parameter(1.0, "1")},
+    )
+    if hasattr(Cell, taken) or taken == "size":
+        with pytest.raises(
+            InputError, match=f"Own parameter '{taken}' is the name of an attribute of every cell; rename"
+        ):
+            type("Own", (Cell,), {"equations": equations})
+    else:
+        assert issubclass(type("Own", (Cell,), {"equations": equations}), Cell)
