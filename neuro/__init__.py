@@ -25,6 +25,7 @@ __all__ = [
     "Cell",
     "Conv2d",
     "CuBaLIF",
+    "DelayedLinear",
     "Equations",
     "EventGate",
     "Flatten",
@@ -77,7 +78,7 @@ if TYPE_CHECKING:
         SEAdLIF,
     )
     from neuro.neurons.recurrent import Recurrent
-    from neuro.synapses import Conv2d, Flatten, Linear, SumPool2d
+    from neuro.synapses import Conv2d, DelayedLinear, Flatten, Linear, SumPool2d
     from neuro.training import losses, rules
     from neuro.training.calibrate import calibrate
     from neuro.training.fit import fit
@@ -92,7 +93,7 @@ else:
         ("neuro.neurons", ("EIF", "QIF", "AdEx", "Izhikevich")),
         ("neuro.neurons", ("LRU", "EventGate", "ResonateAndFire")),
         ("neuro.neurons.recurrent", ("Recurrent",)),
-        ("neuro.synapses", ("Conv2d", "Flatten", "Linear", "SumPool2d")),
+        ("neuro.synapses", ("Conv2d", "DelayedLinear", "Flatten", "Linear", "SumPool2d")),
         ("neuro.training.calibrate", ("calibrate",)),
         ("neuro.training.fit", ("fit",)),
     )

@@ -17,18 +17,21 @@ from neuro.kernels.compiler.route import Route
 from neuro.neurons import CELLS, Cell, State
 from neuro.neurons.recurrent import Recurrent, Stateful
 from neuro.recompute import in_stretches
-from neuro.synapses import SYNAPSES
+from neuro.synapses import SYNAPSES, DelayedLinear
 
 __all__ = ["NetworkState", "Sequential", "build", "is_stateful", "load", "record", "save"]
 
 NetworkState = tuple[State | None, ...]
-"""One entry per layer: the state of a cell, None for a layer that has none."""
+"""One entry per layer: the state of a cell or of delays, None for a layer that has none."""
 
 _FORMAT = "neuro.network/1"
 
 
+_Carrying = Stateful | DelayedLinear
+
+
 def is_stateful(layer: nn.Module) -> bool:
-    """Whether ``layer`` carries state from step to step."""
+    """Whether ``layer`` is neurons, whose state and spikes can be recorded."""
     return isinstance(layer, Stateful)
 
 
@@ -61,9 +64,10 @@ class Sequential(nn.Module):
             self.add_module(name, layer)
         if not self._modules:
             raise InputError("a network needs at least one layer")
-        steps = sorted({c.dt for c in self.cells.values()})
+        delayed = {m.dt for m in self.layers.values() if isinstance(m, DelayedLinear)}
+        steps = sorted({c.dt for c in self.cells.values()} | delayed)
         if len(steps) > 1:
-            raise InputError(f"all cells of a network share one dt, got {steps} s")
+            raise InputError(f"all cells and delays of a network share one dt, got {steps} s")
 
     @property
     def layers(self) -> Mapping[str, nn.Module]:
@@ -114,7 +118,7 @@ class Sequential(nn.Module):
         after: list[State | None] = []
         for layer, before in zip(self.layers.values(), self._check(state), strict=True):
             s: State | None = None
-            if isinstance(layer, Stateful):
+            if isinstance(layer, _Carrying):
                 x, s = layer(x, before, route=route)
             else:
                 x = layer(x)
@@ -131,7 +135,7 @@ class Sequential(nn.Module):
     ) -> NetworkState:
         """All states zero."""
         return tuple(
-            m.initial_state(batch, device=device, dtype=dtype) if isinstance(m, Stateful) else None
+            m.initial_state(batch, device=device, dtype=dtype) if isinstance(m, _Carrying) else None
             for m in self.layers.values()
         )
 
@@ -201,6 +205,8 @@ def record(net: Sequential, x: Tensor, state: NetworkState | None = None) -> dic
         if isinstance(layer, Stateful):
             x, _, traces = layer.trace(x, before)
             recorded[name] = {"z": x, **traces}
+        elif isinstance(layer, DelayedLinear):
+            x, _ = layer(x, before)
         else:
             x = layer(x)
     return recorded

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from neuro.errors import InputError, unknown_name
 from neuro.kernels.propagation.event_linear import MODES, event_linear
 
-__all__ = ["SYNAPSES", "Conv2d", "Flatten", "Linear", "SumPool2d"]
+__all__ = ["STATELESS", "Conv2d", "Flatten", "Linear", "SumPool2d"]
 
 Pair = int | tuple[int, int]
 
@@ -148,7 +148,7 @@ class Synapse(Protocol):
         ...
 
 
-SYNAPSES: Mapping[str, type[nn.Module]] = MappingProxyType(
+STATELESS: Mapping[str, type[nn.Module]] = MappingProxyType(
     {c.__name__: c for c in (Linear, Conv2d, SumPool2d, Flatten)}
 )
 """The stateless layers that come with neuro, by name."""

@@ -1,0 +1,1 @@
+"""Synapses with delays of their own: learnable, and rounded to whole steps."""

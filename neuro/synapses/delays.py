@@ -1,0 +1,269 @@
+"""Synapses with learnable delays: per synapse, per axon or per dendrite.
+
+Training spreads each synapse over all steps by a Gaussian around its delay, whose width sigma
+falls from epoch to epoch; evaluation rounds the delay and passes every spike once.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neuro.errors import InputError, unknown_name
+from neuro.kernels.compiler.route import Route
+from neuro.kernels.delays.delayed_linear import MODES, delayed_linear, extend
+from neuro.kernels.delays.rounded import rounded_linear, shift
+from neuro.kernels.delays.taps import filter_delays
+from neuro.kernels.propagation.event_linear import event_linear
+
+__all__ = ["KINDS", "DelayedLinear", "sigma_schedule"]
+
+KINDS = ("synapse", "axon", "dendrite")
+_NARROWEST = 0.5  # sigma in steps at the end of the schedule: the paper's 0.23 and the 0.27 it adds
+_ADDED = 0.27
+
+State = tuple[Tensor, ...]
+
+
+def sigma_schedule(epoch: int, epochs: int, max_delay: float, *, dt: float = 1e-3) -> float:
+    """Width of the taps in an epoch [s]: falls exponentially over the first quarter of training, then stays.
+
+    ``sigma = dt (s0 a^min(epoch, E) + 0.27)``, ``s0 = D // 2``, ``a = (0.23 / s0)^(1 / E)``,
+    ``E = epochs // 4``: from half the longest delay to half a step (Hammouamri et al., ICLR
+    2024, and the code of its authors, which adds the 0.27).
+
+    Args:
+        epoch: from 0 on.
+        epochs: of the whole training.
+        max_delay: the longest delay in seconds.
+        dt: time step in seconds.
+
+    Raises:
+        InputError: no epochs; a longest delay that is not a whole number of steps.
+
+    >>> [round(1e3 * sigma_schedule(e, 150, 0.24, dt=0.01), 1) for e in (0, 1, 37, 100)]
+    [122.7, 110.5, 5.0, 5.0]
+    """
+    if epoch < 0 or epochs < 1:
+        raise InputError(f"epoch must be from 0 on and epochs at least 1, got {epoch} and {epochs}")
+    first, last = max(_taps(max_delay, dt) // 2, _NARROWEST - _ADDED), max(1, epochs // 4)
+    shrunk = first * ((_NARROWEST - _ADDED) / first) ** (min(epoch, last) / last)
+    return dt * (float(shrunk) + _ADDED)
+
+
+def _taps(max_delay: float, dt: float) -> int:
+    if not (math.isfinite(dt) and dt > 0):
+        raise InputError(f"dt must be a finite number of seconds above 0, got {dt}")
+    steps = max_delay / dt if math.isfinite(max_delay) else math.nan
+    if not (steps > 0.5 and abs(steps - round(steps)) < 1e-6 * max(1.0, steps)):
+        raise InputError(f"max_delay must be a whole number of steps of dt={dt:g} s, at least one, got {max_delay} s")
+    return round(steps) + 1
+
+
+class DelayedLinear(nn.Module):
+    """All-to-all synapses with delays: ``x [T, B, in] -> [T, B, out]``.
+
+    ``y[t, b, o] = sum_i sum_d weight[o, i] k(d; delay[o, i], sigma) x[t - d, b, i] + bias[o]``, d from
+    0 to max_delay, with the normalised Gaussian k of :mod:`neuro.kernels.delays.taps`. With
+    ``.eval()`` the delay is rounded to whole steps and the input arrives once: the form that runs
+    on a chip, and that a network should be judged by.
+
+    What trains is ``position``, in steps and without limits: the delay follows it within 0 and
+    ``max_delay`` and turns back at both ends, so that no step of an optimizer leaves the range
+    and none gets stuck there. (The paper clamps after every step; the two differ only for steps
+    that would leave.) The paper's rate for positions is 100 times that of the weights, and no
+    weight decay.
+
+    State is explicit: the steps still felt, ``[B, D - 1, in]`` with D = max_delay / dt + 1 (for
+    dendrites, after the weights, ``[B, D - 1, out]``).
+
+    Args:
+        in_features, out_features: sizes.
+        max_delay: the longest delay in seconds, a whole number of steps.
+        kind: ``"synapse"``, a delay for each pair; ``"axon"``, one for each input; ``"dendrite"``,
+            one for each output.
+        dt: time step in seconds.
+        sigma: width of the taps in seconds; by default where :func:`sigma_schedule` starts.
+        delay: initial delays in seconds, one number or ``[out, in]``, ``[in]``, ``[out]`` by kind;
+            by default uniform over the range.
+        bias: whether to add ``bias [out]``.
+        mode: ``"event"``, ``"dense"`` or ``"auto"``, by measured activity.
+
+    Raises:
+        InputError: unknown kind or mode; a delay that is negative, longer than ``max_delay`` or of another shape.
+
+    >>> layer = DelayedLinear(2, 1, 4e-3, delay=torch.tensor([[1e-3, 3e-3]]), bias=False).eval()
+    >>> _ = layer.requires_grad_(False).weight.fill_(1.0)
+    >>> x = torch.zeros(5, 1, 2)
+    >>> x[0] = 1.0
+    >>> y, state = layer(x)
+    >>> y.flatten().tolist()
+    [0.0, 1.0, 0.0, 1.0, 0.0]
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        max_delay: float,
+        *,
+        kind: str = "synapse",
+        dt: float = 1e-3,
+        sigma: float | None = None,
+        delay: float | Tensor | None = None,
+        bias: bool = True,
+        mode: str = "auto",
+    ) -> None:
+        super().__init__()
+        if kind not in KINDS:
+            raise unknown_name("kind", kind, KINDS)
+        if mode not in MODES:
+            raise unknown_name("mode", mode, MODES)
+        self.in_features, self.out_features = in_features, out_features
+        self.taps = _taps(max_delay, dt)
+        self.max_delay, self.kind, self.dt, self.mode = max_delay, kind, dt, mode
+        self.sigma = sigma_schedule(0, 1, max_delay, dt=dt) if sigma is None else sigma
+        made = nn.Linear(in_features, out_features, bias)
+        # Stored column by column, so that the synapses of one presynaptic neuron are contiguous.
+        self.weight = nn.Parameter(made.weight.detach().t().contiguous().t())
+        self.bias = made.bias
+        self.position = nn.Parameter(self._positions(delay))
+
+    def _positions(self, delay: float | Tensor | None) -> Tensor:
+        """Initial delays in steps, checked."""
+        sizes = {"axon": (self.in_features,), "dendrite": (self.out_features,)}
+        shape = sizes.get(self.kind, (self.out_features, self.in_features))
+        if delay is None:
+            steps = torch.rand(shape) * (self.taps - 1)
+        else:
+            given = torch.as_tensor(delay, dtype=self.weight.dtype)
+            if given.dim() and given.shape != shape:
+                raise InputError(f"delay of kind {self.kind!r} must be {list(shape)}, got {list(given.shape)}")
+            steps = (given / self.dt).expand(shape)
+        low, high = (float(steps.min()), float(steps.max())) if steps.numel() else (0.0, 0.0)
+        if not (low >= 0 and high <= self.taps - 1 + 1e-3):
+            raise InputError(
+                f"delay must be in 0..{self.max_delay:g} s, the longest that is held, "
+                f"got {low * self.dt:g}..{high * self.dt:g} s; give a larger max_delay"
+            )
+        return steps.detach().t().contiguous().t().clone() if steps.dim() == 2 else steps.detach().clone()
+
+    @property
+    def sigma(self) -> float:
+        """Width of the Gaussian taps in seconds; part of the state dict."""
+        return self._sigma
+
+    @sigma.setter
+    def sigma(self, value: float) -> None:
+        """Set it, in seconds."""
+        if not (math.isfinite(value) and value > 0):
+            raise InputError(
+                f"sigma must be a finite number of seconds above 0, got {value}; .eval() rounds the delays"
+            )
+        self._sigma = float(value)
+
+    @property
+    def steps(self) -> Tensor:
+        """Delays in time steps, within 0 and D - 1; shape by kind, differentiable in ``position``."""
+        turn = 2 * (self.taps - 1)
+        there = self.position.remainder(turn)
+        return torch.where(there <= self.taps - 1, there, turn - there)
+
+    @property
+    def delay(self) -> Tensor:
+        """Delays in seconds; shape by kind."""
+        return self.steps * self.dt
+
+    @torch.no_grad()
+    def round_(self) -> DelayedLinear:
+        """Round the delays themselves to whole steps, in place."""
+        self.position.copy_(self.steps.round())
+        return self
+
+    def initial_state(
+        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> State:
+        """Silence before the first step: ``[batch, D - 1, in]`` (for dendrites ``[batch, D - 1, out]``)."""
+        return (torch.zeros((batch, self.taps - 1, self._held()), device=device, dtype=dtype),)
+
+    def _held(self) -> int:
+        return self.out_features if self.kind == "dendrite" else self.in_features
+
+    def forward(self, x: Tensor, state: State | None = None, *, route: Route | None = None) -> tuple[Tensor, State]:
+        """Run a sequence.
+
+        Args:
+            x: ``[T, B, in]``.
+            state: as returned for the steps before; silence unless given.
+            route: ignored: the edges it may cut are those within a cell; a delay is part of a synapse.
+
+        Returns:
+            ``[T, B, out]`` and the state after the last step.
+
+        Raises:
+            InputError: shape, dtype or device that does not fit.
+        """
+        if x.dim() != 3 or x.shape[2] != self.in_features:
+            raise InputError(f"DelayedLinear takes [T, B, {self.in_features}] (time first), got {tuple(x.shape)}")
+        past = self._past(x.shape[1], state)
+        y, after = getattr(self, f"_{self.kind}")(x, past)
+        return y if self.bias is None else y + self.bias, (after.transpose(0, 1),)
+
+    def step(self, x: Tensor, state: State, *, route: Route | None = None) -> tuple[Tensor, State]:
+        """One time step: ``x`` is ``[B, in]``; returns ``[B, out]`` and the new state."""
+        y, after = self(x.unsqueeze(0), state, route=route)
+        return y[0], after
+
+    def _past(self, batch: int, state: State | None) -> Tensor | None:
+        """The state time first, ``[D - 1, B, N]``."""
+        if state is None:
+            return None
+        shape = (batch, self.taps - 1, self._held())
+        if len(state) != 1 or tuple(state[0].shape) != shape:
+            got = [tuple(s.shape) for s in state]
+            raise InputError(f"DelayedLinear state must be one tensor {shape}, what its delays hold, got {got}")
+        return state[0].transpose(0, 1)
+
+    def _synapse(self, x: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
+        if self.training:
+            sigma = self.sigma / self.dt
+            return delayed_linear(x, self.weight, self.steps, sigma, taps=self.taps, past=past, mode=self.mode)
+        inputs, after = extend(x, past, self.taps - 1)
+        return rounded_linear(inputs, self.weight, self._whole(), taps=self.taps, mode=self.mode), after
+
+    def _axon(self, x: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
+        inputs, after = extend(x, past, self.taps - 1)
+        return event_linear(self._each(inputs), self.weight, mode=self.mode), after
+
+    def _dendrite(self, x: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
+        currents, after = extend(event_linear(x, self.weight, mode=self.mode), past, self.taps - 1)
+        return self._each(currents), after
+
+    def _each(self, x: Tensor) -> Tensor:
+        if self.training:
+            return filter_delays(x, self.steps, self.sigma / self.dt, self.taps)
+        return shift(x, self._whole(), self.taps)
+
+    def _whole(self) -> Tensor:
+        return self.steps.detach().round().to(torch.int32)
+
+    def get_extra_state(self) -> Tensor:
+        """Sigma in seconds (scalar), which a schedule changes."""
+        return torch.tensor(self.sigma, dtype=torch.float64)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """The inverse of :meth:`get_extra_state` (a scalar)."""
+        self.sigma = float(state)
+
+    def definition(self) -> dict[str, Any]:
+        """What rebuilds this layer but for its values, JSON-able."""
+        names = ("in_features", "out_features", "max_delay", "kind", "dt", "mode")
+        return {n: getattr(self, n) for n in names} | {"bias": self.bias is not None}
+
+    def extra_repr(self) -> str:
+        """Sizes, kind, longest delay and sigma."""
+        sizes = f"{self.in_features}, {self.out_features}, {self.kind}"
+        return f"{sizes}, max_delay={self.max_delay:g} s, sigma={self.sigma:g} s, dt={self.dt:g} s"
