@@ -1,0 +1,1 @@
+"""Weights that change with the spikes they carry: spike-timing-dependent plasticity, with or without a modulator."""
