@@ -27,7 +27,7 @@ AHEAD = 8
 _CUDA = Dialect(
     number=lambda value: f"real({value!r})",
     functions=MappingProxyType(
-        {n: n for n in ("exp", "log", "sqrt", "tanh", "sin", "cos", "atan", "erf")} | {"abs": "fabs"}
+        {n: n for n in ("exp", "log", "sqrt", "tanh", "sin", "cos", "atan", "erf", "floor")} | {"abs": "fabs"}
     ),
     select=lambda condition, then, otherwise: f"({condition} ? {then} : {otherwise})",
     name=lambda name: f"{name}_",

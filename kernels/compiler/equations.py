@@ -10,7 +10,7 @@ A declaration is a few lines of text, checked when the module that holds it is i
     reset subtract: v = v - v_threshold
     output v                                # absent: the output is the spike z
 
-``x`` is the input current. Names are states (left of a ``d/dt`` or a prime), inputs, declared
+``x`` is the input current; ``whole(a, b)`` counts how often ``b`` goes into ``a`` and passes no gradient. Names are states (left of a ``d/dt`` or a prime), inputs, declared
 parameters and ``z``, the spike (in ``output`` only); maps and resets may use ``dt``, the step
 in seconds. In dynamics ``v`` is the value before the step and ``v'`` the one after it (before
 any reset), which lines below that of ``v`` may read. The states left of ``>`` or ``>=`` are the
@@ -31,11 +31,44 @@ from sympy.parsing.sympy_parser import parse_expr
 
 from neuro.errors import InputError
 
-__all__ = ["COUNTDOWN", "DT", "PERIOD", "SPIKE", "Equations", "Parameter", "after_step", "lifted", "symbol"]
+__all__ = ["COUNTDOWN", "DT", "PERIOD", "SPIKE", "Equations", "Parameter", "after_step", "lifted", "symbol", "whole"]
+
+
+class lifted(sympy.Function):  # type: ignore[misc] # a mathematical function, as phi1 is
+    """Its argument, but for zero just above it: engines fire above zero, a cell of ``>=`` at zero too."""
+
+    def fdiff(self, argindex: int = 1) -> sympy.Integer:
+        """The slope is that of the argument, at zero too."""
+        return sympy.Integer(1)
+
+
+class whole(sympy.Function):  # type: ignore[misc]
+    """``whole(a, b)``, how many whole times ``b`` goes into ``a``: ``floor(a / b)``, of no derivative."""
+
+    nargs = 2
+
+    @classmethod
+    def eval(cls, a: sympy.Expr, b: sympy.Expr) -> sympy.Integer | None:
+        """A number where both are."""
+        return sympy.floor(a / b) if a.is_Number and b.is_Number else None
+
+    def _eval_is_real(self) -> bool:
+        return True
+
+    def fdiff(self, argindex: int = 1) -> sympy.Integer:
+        """It counts: no gradient passes."""
+        return sympy.Integer(0)
+
 
 _FUNCTIONS: Mapping[str, object] = MappingProxyType(
     {name: getattr(sympy, name) for name in ("exp", "log", "sqrt", "tanh", "sin", "cos", "Abs", "Max", "Min")}
-    | {"Symbol": sympy.Symbol, "Integer": sympy.Integer, "Float": sympy.Float, "Rational": sympy.Rational}
+    | {
+        "whole": whole,
+        "Symbol": sympy.Symbol,
+        "Integer": sympy.Integer,
+        "Float": sympy.Float,
+        "Rational": sympy.Rational,
+    }
 )
 _FLOW = re.compile(r"d(?P<state>[A-Za-z_]\w*)/dt\s*=\s*(?P<right>.+)")
 _MAP = re.compile(r"(?P<state>[A-Za-z_]\w*)'\s*=\s*(?P<right>.+)")
@@ -56,14 +89,6 @@ def symbol(name: str) -> sympy.Symbol:
 def after_step(name: str) -> sympy.Symbol:
     """The symbol for the new value of state ``name``, written with a prime in a declaration."""
     return symbol(f"_after_{name}")
-
-
-class lifted(sympy.Function):  # type: ignore[misc] # a mathematical function, as phi1 is
-    """Its argument, but for zero just above it: engines fire above zero, a cell of ``>=`` at zero too."""
-
-    def fdiff(self, argindex: int = 1) -> sympy.Integer:
-        """The slope is that of the argument, at zero too."""
-        return sympy.Integer(1)
 
 
 SPIKE = symbol("z")

@@ -25,7 +25,8 @@ __all__ = ["backward_source", "forward_source"]
 _NUMBA = Dialect(
     number=lambda value: f"F({value!r})",
     functions=MappingProxyType(
-        {name: f"math.{name}" for name in ("exp", "log", "sqrt", "tanh", "sin", "cos", "atan", "erf")} | {"abs": "abs"}
+        {name: f"math.{name}" for name in ("exp", "log", "sqrt", "tanh", "sin", "cos", "atan", "erf")}
+        | {"abs": "abs", "floor": "np.floor"}
     ),
     select=lambda condition, then, otherwise: f"({then} if {condition} else {otherwise})",
 )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import sympy
 
 from neuro.kernels.compiler.discretise import phi1
-from neuro.kernels.compiler.equations import lifted
+from neuro.kernels.compiler.equations import lifted, whole
 
 __all__ = ["Dialect", "to_text"]
 
@@ -110,6 +110,10 @@ class _Printer:
         above = f"({value} + {self.dialect.number(_LEAST)})"
         return self.dialect.select(f"{value} >= {self.dialect.number(0.0)}", above, value)
 
+    def _whole(self, e: sympy.Expr) -> str:
+        above, below = (self.text(a) for a in e.args)
+        return f"{self.dialect.functions['floor']}({above} / {below})"  # divided: a reciprocal would round once more
+
     def _function(self, e: sympy.Expr) -> str:
         return self._call(type(e).__name__.lower(), *e.args)
 
@@ -122,6 +126,7 @@ class _Printer:
         (sympy.Piecewise, _piecewise),
         (phi1, _function),
         (lifted, _lifted),
+        (whole, _whole),
         (sympy.Function, _function),
     )
 

@@ -23,9 +23,10 @@ multi_gaussian    1.15 G(u) - .15/6 (G((u-1)/6) +        width sigma; may be neg
                   over its value at 0                    classification with adaptive spiking RNNs")
 reciprocal        min(1, 1/|u|)                          fake numerical gradient: width 1/alpha, peak alpha
 straight_through  1                                      any width
+step              1 where u > -1                         width window; Rockpool's piecewise linear: peak 1/v_threshold
 ================  =====================================  =============================================
 
-Asymmetric ones (leaky ReLU, S2NN) have two parameters more and are left out.
+Other asymmetric ones (leaky ReLU, S2NN) have two parameters more and are left out.
 """
 
 from __future__ import annotations
@@ -106,6 +107,7 @@ SURROGATES: Mapping[str, SurrogateFamily] = MappingProxyType(
             + _clip(sympy.Integer(1)),
         ),
         "straight_through": SurrogateFamily(sympy.Integer(1), U),
+        "step": SurrogateFamily(_where(U > -1, sympy.Integer(1), sympy.Integer(0)), sympy.Max(U, -1)),
     }
 )
 

@@ -1,7 +1,8 @@
-"""Rockpool's LIFTorch, one spike per step: a current that decays as it arrives, a bias, a subtracting reset.
+"""Rockpool's LIFTorch: a current that decays as it arrives, a bias, one spike or several, each of which subtracts.
 
-Checked against Rockpool 3.1. Time constants and ``dt`` are in seconds. Its own default lets a neuron fire up to
-65,536 spikes in one step, which cells here cannot: ``max_spikes_per_dt=1`` is equal.
+Checked against Rockpool 3.1. Time constants and ``dt`` are in seconds. A neuron fires up to ``most`` spikes in one
+step (``max_spikes_per_dt``); the first of them takes a threshold off the membrane ``v`` at once, the ``n`` others
+theirs as the next step begins.
 """
 
 from __future__ import annotations
@@ -29,50 +30,54 @@ class RockpoolLIF(Cell):
     """``LIFTorch``: ``i = exp(-dt/tau_syn) (i + x)``, ``v = exp(-dt/tau_mem) v + i + bias``.
 
     >>> RockpoolLIF(2, reset="subtract").equations.states
-    ('i', 'v')
+    ('i', 'v', 'n')
     """
 
     equations = Equations(
         "RockpoolLIF",
         """
         i' = exp(-dt/tau_syn)*(i + x)
-        v' = exp(-dt/tau_mem)*v + i' + bias
+        v' = exp(-dt/tau_mem)*(v - v_threshold*whole(n, 1)) + i' + bias
+        n' = 0
         spike when v >= v_threshold
         reset subtract: v = v - v_threshold
+        reset subtract: n = Min(whole(v, v_threshold), most) - 1
+        output z + Max(Min(whole(v, v_threshold), most) - 1, 0)
         """,
         {
             "tau_syn": Parameter(20e-3, "s", doc="synaptic time constant"),
             "tau_mem": Parameter(20e-3, "s", doc="membrane time constant"),
             "bias": Parameter(0.0, "V", doc="added to the membrane at each step"),
             "v_threshold": Parameter(1.0, "V", doc="firing threshold"),
+            "most": Parameter(65536.0, "1", doc="spikes in one step at most"),
         },
     )
-    surrogate_default = Surrogate("exponential", width=0.5, peak=1.0)
+    surrogate_default = Surrogate("step", width=0.5, peak=1.0)
 
 
-def _surrogate(module: Any, threshold: float) -> Surrogate:
-    """PeriodicExponential, which one spike a step leaves symmetric about the threshold."""
+def _surrogate(module: Any, threshold: float, most: float) -> Surrogate:
+    """StepPWL, or PeriodicExponential, of which one spike a step leaves one period."""
     function = getattr(module.spike_generation_fn, "__self__", None)
     name = getattr(function, "__name__", str(module.spike_generation_fn))
-    require(
-        name == "PeriodicExponential",
-        module,
-        f"the surrogate of {name} is not symmetric about the threshold; use PeriodicExponential, or give surrogate=",
-    )
     width = scalar(module, "learning_window", module.learning_window)
+    if name == "StepPWL":
+        return Surrogate("step", width=width, peak=1 / threshold)
+    require(
+        name == "PeriodicExponential" and most == 1,
+        module,
+        f"the surrogate of {name} with max_spikes_per_dt={most:g} has no equal; use StepPWL or give surrogate=",
+    )
     return Surrogate("exponential", width=width, peak=1 / threshold)
 
 
 def _lif(module: Any, size: tuple[int, ...], slope: Surrogate | None) -> Made:
-    most = float(module.max_spikes_per_dt)
-    require(most == 1, module, f"up to {most:g} spikes in one step; use max_spikes_per_dt=1")
     require(str(module.leak_mode) == "taus", module, "its decays are not held as time constants; use leak_mode='taus'")
     require(int(module.n_synapses) == 1, module, "its neurons have several synapses each")
     require(float(module.noise_std) == 0, module, "noise_std is not 0")
-    threshold = scalar(module, "threshold", module.threshold)
+    threshold, most = scalar(module, "threshold", module.threshold), float(module.max_spikes_per_dt)
     values = {n: Learned.of(_column(getattr(module, n))) for n in ("tau_syn", "tau_mem", "bias")}
-    values["v_threshold"] = Learned(threshold)
-    own = slope or _surrogate(module, threshold)
+    values |= {"v_threshold": Learned(threshold), "most": Learned(most)}
+    own = slope or _surrogate(module, threshold, most)
     cell = make_cell(RockpoolLIF, module, size, values, dt=float(module.dt), surrogate=own)
     if not module._has_rec:
         return Made(cell, True)

@@ -1,7 +1,8 @@
-"""Sinabs's neurons, one spike per step: a current that decays as it arrives, a spike at the threshold.
+"""Sinabs's neurons: a current that decays as it arrives, one spike or several at the threshold.
 
-Checked against Sinabs 3.1. Time constants are in steps; ``norm_input`` is 1 or 0. Its own default lets a neuron
-fire several spikes in one step (``MultiSpike``), which cells here cannot: ``spike_fn=SingleSpike`` is equal.
+Checked against Sinabs 3.1. Time constants are in steps; ``norm_input`` is 1 or 0. A neuron fires up to ``most``
+spikes in one step: 1 for ``SingleSpike``, any number for ``MultiSpike``. The first of them takes its part off the
+membrane ``v`` at once, the ``n`` others theirs as the next step begins.
 """
 
 from __future__ import annotations
@@ -42,15 +43,25 @@ _FIRING: Mapping[str, Parameter] = MappingProxyType(
     {
         "v_threshold": Parameter(1.0, "V", doc="firing threshold"),
         "v_subtract": Parameter(1.0, "V", doc="what a spike takes off the membrane"),
+        "v_min": Parameter(-1e30, "V", doc="where a step begins at the lowest"),
+        "most": Parameter(1.0, "1", doc="spikes in one step at most"),
     }
 )
+_LEAKING: Mapping[str, Parameter] = MappingProxyType(
+    {"tau_mem": _TAU_MEM, "norm_input": _NORM, "v_min": _FIRING["v_min"]}
+)
 _FIRE = """
+    n' = 0
     spike when v >= v_threshold
     reset subtract: v = v - v_subtract
+    reset subtract: n = Min(whole(v, v_threshold), most) - 1
     reset zero: v = 0
+    output z + Max(Min(whole(v, v_threshold), most) - 1, 0)
 """
 _CURRENT = "i' = exp(-1/tau_syn)*(i + x)\n"
-_LEAK = "v' = exp(-1/tau_mem)*v + (1 - norm_input*exp(-1/tau_mem))*"
+_REST = "Max(v - v_subtract*whole(n, 1), v_min)"  # a count: the gradient passes by the first spike alone
+_LEAK = "v' = exp(-1/tau_mem)*{} + (1 - norm_input*exp(-1/tau_mem))*"
+_ANY_NUMBER = 2.0**24  # the highest count that float32 has
 _DEFAULT = Surrogate("exponential", width=0.5, peak=2.0)
 
 
@@ -61,7 +72,7 @@ class SinabsIAF(Cell):
     ('subtract', 'zero', 'none')
     """
 
-    equations = Equations("SinabsIAF", "v' = v + x" + _FIRE, _FIRING)
+    equations = Equations("SinabsIAF", f"v' = {_REST} + x" + _FIRE, _FIRING)
     surrogate_default = _DEFAULT
 
 
@@ -69,10 +80,10 @@ class SinabsCurrentIAF(Cell):
     """``IAF(tau_syn=...)``: ``i = exp(-1/tau_syn) (i + x)``, ``v = v + i``.
 
     >>> SinabsCurrentIAF(2).equations.states
-    ('i', 'v')
+    ('i', 'v', 'n')
     """
 
-    equations = Equations("SinabsCurrentIAF", _CURRENT + "v' = v + i'" + _FIRE, {"tau_syn": _TAU_SYN, **_FIRING})
+    equations = Equations("SinabsCurrentIAF", _CURRENT + f"v' = {_REST} + i'" + _FIRE, {"tau_syn": _TAU_SYN, **_FIRING})
     surrogate_default = _DEFAULT
 
 
@@ -80,10 +91,12 @@ class SinabsLIF(Cell):
     """``LIF``: ``v = a v + (1 - a) x`` with ``a = exp(-1/tau_mem)``; ``x`` whole where ``norm_input`` is 0.
 
     >>> SinabsLIF(2, norm_input=0.0).equations.states
-    ('v',)
+    ('v', 'n')
     """
 
-    equations = Equations("SinabsLIF", _LEAK + "x" + _FIRE, {"tau_mem": _TAU_MEM, "norm_input": _NORM, **_FIRING})
+    equations = Equations(
+        "SinabsLIF", _LEAK.format(_REST) + "x" + _FIRE, {"tau_mem": _TAU_MEM, "norm_input": _NORM, **_FIRING}
+    )
     surrogate_default = _DEFAULT
 
 
@@ -96,7 +109,7 @@ class SinabsCurrentLIF(Cell):
 
     equations = Equations(
         "SinabsCurrentLIF",
-        _CURRENT + _LEAK + "i'" + _FIRE,
+        _CURRENT + _LEAK.format(_REST) + "i'" + _FIRE,
         {"tau_syn": _TAU_SYN, "tau_mem": _TAU_MEM, "norm_input": _NORM, **_FIRING},
     )
     surrogate_default = _DEFAULT
@@ -109,16 +122,16 @@ class SinabsExpLeak(Cell):
     ('none',)
     """
 
-    equations = Equations("SinabsExpLeak", _LEAK + "x\noutput v", {"tau_mem": _TAU_MEM, "norm_input": _NORM})
+    equations = Equations("SinabsExpLeak", _LEAK.format("Max(v, v_min)") + "x\noutput v", _LEAKING)
 
 
 def surrogate(function: Any, v_threshold: float = 1.0) -> Surrogate:
     """The surrogate equal to an object of ``sinabs.activation`` at the scalar threshold ``v_threshold`` [V].
 
-    SingleExponential, Gaussian and MultiGaussian about the threshold (``mu=0``, and ``h=0.15, s=6``).
+    SingleExponential, Heaviside, and Gaussian and MultiGaussian about the threshold (``mu=0``; ``h=0.15, s=6``).
 
     Raises:
-        InputError: one that is not symmetric about the threshold (Heaviside, PeriodicExponential) or of one's own.
+        InputError: another one (PeriodicExponential, which repeats at every multiple of the threshold).
     """
     name = type(function).__name__
     if name == "SingleExponential":
@@ -131,9 +144,11 @@ def surrogate(function: Any, v_threshold: float = 1.0) -> Surrogate:
         tails = 2 * function.h / function.s * math.exp(-1 / (2 * function.s**2))
         peak = function.grad_scale * (1 + function.h - tails) / (function.sigma * math.sqrt(2 * math.pi))
         return Surrogate("multi_gaussian", width=function.sigma, peak=peak)
+    if name == "Heaviside":
+        return Surrogate("step", width=function.window, peak=1 / v_threshold)
     raise InputError(
-        f"no surrogate here is equal to Sinabs's {function}; known are SingleExponential, Gaussian(mu=0) and "
-        "MultiGaussian(mu=0, h=0.15, s=6), and load(surrogate=) takes another for equal spikes alone"
+        f"no surrogate here is equal to Sinabs's {function}; known are SingleExponential, Heaviside, Gaussian(mu=0) "
+        "and MultiGaussian(mu=0, h=0.15, s=6), and load(surrogate=) takes another for equal spikes alone"
     )
 
 
@@ -150,9 +165,7 @@ def _reset(module: Any) -> tuple[str, float]:
 
 def _spiking(plain: type[Cell], current: type[Cell], *names: str) -> Maker:
     def make(module: Any, size: tuple[int, ...], slope: Surrogate | None) -> Made:
-        several = getattr(module.spike_fn, "__name__", type(module.spike_fn).__name__)
-        require(several == "SingleSpike", module, f"{several} fires several spikes in a step; use SingleSpike")
-        values = _values(module, *names)
+        values = _values(module, *names) | {"most": Learned(_most(module))}
         if module.tau_syn is not None:
             values["tau_syn"] = Learned.of(module.tau_syn)
         reset, taken = _reset(module)
@@ -166,12 +179,18 @@ def _spiking(plain: type[Cell], current: type[Cell], *names: str) -> Maker:
     return make
 
 
+def _most(module: Any) -> float:
+    """Spikes in one step at most."""
+    name = getattr(module.spike_fn, "__name__", type(module.spike_fn).__name__)
+    require(name in ("SingleSpike", "MultiSpike", "MaxSpike"), module, f"its spike_fn is {name}")
+    most = 1.0 if name == "SingleSpike" else getattr(module.spike_fn, "max_num_spikes_per_bin", None)
+    return float(_ANY_NUMBER if most is None else most)
+
+
 def _values(module: Any, *names: str) -> dict[str, Learned]:
-    require(module.min_v_mem is None, module, "min_v_mem cuts the membrane after its reset; use None")
     require(not module.train_alphas, module, "train_alphas=True trains the decay itself; use False, which trains tau")
-    return {
-        n: Learned(float(module.norm_input)) if n == "norm_input" else Learned.of(getattr(module, n)) for n in names
-    }
+    values = {n: Learned.of(float(module.norm_input) if n == "norm_input" else getattr(module, n)) for n in names}
+    return values if module.min_v_mem is None else values | {"v_min": Learned(module.min_v_mem)}
 
 
 def _exp_leak(module: Any, size: tuple[int, ...], slope: Surrogate | None) -> Made:
@@ -200,7 +219,7 @@ _PEER = Peer(
             "SumPool2d": _sum_pool,
         }
     ),
-    names=MappingProxyType({"spike_threshold": "v_threshold"}),
+    names=MappingProxyType({"spike_threshold": "v_threshold", "min_v_mem": "v_min"}),
     ignored=frozenset({"v_mem", "i_syn"}),
 )
 

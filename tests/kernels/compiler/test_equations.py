@@ -115,3 +115,23 @@ def test_a_threshold_that_is_met_exactly(sign: str, spikes: list[int], dtype: to
     assert x.grad is not None
     last = -3.0 if spikes[3] else -2.0
     assert x.grad[4].item() == pytest.approx(1 / (1 + (torch.pi * (last - 1.0)) ** 2), rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+def test_a_count_passes_no_gradient(dtype: torch.dtype, backend: str) -> None:
+    text = "v' = 0.5*v + x\nspike when v >= 0.7\nreset value: v = v - 0.7*whole(v, 0.7)\noutput z + whole(v, 0.7)"
+    spec = ScanSpec(Equations("Count", text, {}), "euler", "value")
+    x = torch.tensor([0.7, 1.5, -3.0, 2.9], dtype=dtype).view(4, 1, 1).requires_grad_()
+    z, _ = scan(spec, [x], [torch.zeros(1, 1, dtype=dtype)], [], backend=backend)
+    count, v = [], torch.zeros((), dtype=dtype)
+    for step in x.detach().flatten():
+        v = 0.5 * v + step
+        n = torch.floor(v / torch.tensor(0.7, dtype=dtype))
+        count.append(float(n + (v >= torch.tensor(0.7, dtype=dtype))))
+        v = v - 0.7 * n if v >= 0.7 else v
+    assert z.flatten().tolist() == count
+    z[3].sum().backward()
+    assert x.grad is not None
+    slope = 1 / (1 + (torch.pi * (x[3].item() + 0.5 * (-3.0 + 0.5 * 0.1) - 0.7)) ** 2)
+    assert x.grad[3].item() == pytest.approx(slope, rel=1e-4)

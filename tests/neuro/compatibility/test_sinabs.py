@@ -31,7 +31,7 @@ class Theirs:
 
     def spiking(self, kind: str, **options: Any) -> Any:
         options.setdefault("spike_threshold", torch.tensor(0.6))
-        return getattr(self.layers, kind)(spike_fn=self.activation.SingleSpike, **options)
+        return getattr(self.layers, kind)(**{"spike_fn": self.activation.SingleSpike, **options})
 
 
 def run(net: nn.Module) -> Callable[[Tensor], Tensor]:
@@ -71,6 +71,29 @@ def test_each_cell(kind: str, tau_syn: float | None, reset: str, theirs: Theirs,
     assert loaded.route == neuro.Route(cut_reset=reset == "MembraneReset")
 
 
+@pytest.mark.parametrize("most", [None, 3])
+@pytest.mark.parametrize("reset", ["MembraneSubtract", "MembraneReset"])
+@pytest.mark.parametrize("kind", ["IAF", "LIF"])
+def test_several_spikes_in_a_step(kind: str, reset: str, most: int | None, theirs: Theirs, same: Check) -> None:
+    options: dict[str, Any] = {"reset_fn": getattr(theirs.activation, reset)(), "spike_threshold": torch.tensor(0.35)}
+    if most is not None:
+        options["spike_fn"] = theirs.activation.MaxSpike(most)
+    else:
+        options["spike_fn"] = theirs.activation.MultiSpike
+    if kind == "LIF":
+        options |= {"tau_mem": 8.0, "norm_input": False, "min_v_mem": -0.8}
+    cell = theirs.spiking(kind, **options)
+    spikes = same(sinabs.load([cell], input_size=6), run(cell), (6,), trained(cell))
+    assert float(spikes.max()) == most if most else float(spikes.max()) > 3
+
+
+def test_the_lowest_membrane(theirs: Theirs, same: Check) -> None:
+    cell = theirs.spiking("LIF", tau_mem=8.0, tau_syn=3.0, norm_input=False, min_v_mem=-0.3)
+    same(sinabs.load([cell], input_size=6), run(cell), (6,), trained(cell))
+    cell = theirs.layers.ExpLeak(tau_mem=7.3, min_v_mem=-0.3)
+    same(sinabs.load([cell], input_size=6), run(cell), (6,), trained(cell), exact=False)
+
+
 def test_a_reset_by_a_number(theirs: Theirs, same: Check) -> None:
     cell = theirs.spiking("IAF", reset_fn=theirs.activation.MembraneSubtract(subtract_value=0.25))
     same(sinabs.load([cell], input_size=6), run(cell), (6,), {})
@@ -86,6 +109,7 @@ def test_exp_leak(norm_input: bool, theirs: Theirs, same: Check) -> None:
     ("name", "options"),
     [
         ("SingleExponential", {"grad_width": 0.3, "grad_scale": 1.4}),
+        ("Heaviside", {"window": 0.4}),
         ("Gaussian", {"sigma": 0.7, "grad_scale": 0.6}),
         ("MultiGaussian", {"sigma": 0.4}),
     ],
@@ -153,11 +177,8 @@ def test_a_network_and_its_state_dict(theirs: Theirs, same: Check) -> None:
 def test_refused(theirs: Theirs) -> None:
     make, kinds = theirs.spiking, theirs.activation
     for layers, reason in [
-        ([theirs.layers.IAF()], "several spikes"),
-        ([make("IAF", min_v_mem=-1.0)], "min_v_mem"),
         ([make("LIF", tau_mem=3.0, train_alphas=True)], "train_alphas"),
         ([make("IAF", reset_fn=kinds.MembraneReset(0.1))], "reset_value"),
-        ([make("IAF", surrogate_grad_fn=kinds.Heaviside())], "Heaviside"),
         ([make("IAF", surrogate_grad_fn=kinds.PeriodicExponential())], "PeriodicExponential"),
         ([make("IAF", spike_threshold=torch.tensor([1.0, 2.0]))], "differs from neuron to neuron"),
         ([make("IAF"), make("IAF", reset_fn=kinds.MembraneReset())], "make them alike"),
