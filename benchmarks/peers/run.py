@@ -23,7 +23,7 @@ ROOT = HERE.parents[1]
 ENVIRONMENTS = ROOT / ".venv-peers"
 RESULT = HERE.parent / "results" / "peers.json"
 # What pip installs for each library; those that come with our own development tools use our environment.
-OWN = ("neuro", "torch loop", "snnTorch", "Norse")
+OWN = ("neuro", "torch loop", "torch.compile", "snnTorch", "Norse")
 PEERS = {
     "SpikingJelly": (["torch==2.13.0", "numpy", "scipy", "tqdm", "matplotlib", "loguru"], ["spikingjelly==2.0.0"]),
     "Sinabs": (["torch==2.13.0", "numpy", "pbr", "matplotlib", "nir==1.0.4", "nirtorch"], ["sinabs==3.1.3"]),
@@ -58,9 +58,13 @@ def once(name: str, job: str, threads: int, repeats: int) -> dict[str, float] | 
         "MKL_NUM_THREADS": count,
         "XLA_FLAGS": f"--xla_cpu_multi_thread_eigen={threads > 1}".lower(),
     }
-    command = [python_of(name), "-P", "-W", "ignore", str(HERE / "worker.py"), name, job, count, str(repeats)]
-    if name == "spyx" and threads == 1:
-        command = ["taskset", "-c", "0", *command]  # XLA has no other way to be held to one thread
+    command = [python_of(name), "-P", "-W", "ignore"]
+    if name == "spyx":
+        command += [str(HERE / "jax_worker.py"), job, str(repeats)]
+        if threads == 1:
+            command = ["taskset", "-c", "0", *command]  # XLA has no other way to be held to one thread
+    else:
+        command += [str(HERE / "worker.py"), name, job, count, str(repeats)]
     made = subprocess.run(command, env=os.environ | limits, capture_output=True, text=True, check=False)
     if made.returncode:
         return (made.stderr.strip().splitlines() or ["no message"])[-1]
@@ -74,7 +78,7 @@ def measure(job: str, threads: int, rounds: int, repeats: int) -> dict[str, dict
     failed: dict[str, str] = {}
     for _ in range(rounds):
         for name in (*OWN, *PEERS):
-            if name in failed:
+            if name in failed or (name == "torch.compile" and job != "layer"):  # which compiles for a minute
                 continue
             found = once(name, job, threads, repeats)
             if isinstance(found, str):
@@ -88,7 +92,7 @@ def measure(job: str, threads: int, rounds: int, repeats: int) -> dict[str, dict
 def show(job: str, threads: int, table: dict[str, dict[str, float] | str]) -> None:
     """Print one table."""
     ours = table["neuro"]
-    print(f"\n{job}, {threads} thread(s)   forward ms      x ours     step ms      x ours   output rate")
+    print(f"\n{job}, {threads} thread(s)   forward ms      x ours     step ms      x ours   output rate   saved MB")
     for name, row in table.items():
         if isinstance(row, str) or isinstance(ours, str):
             print(f"{name:18s} did not run: {row}")
@@ -96,7 +100,7 @@ def show(job: str, threads: int, table: dict[str, dict[str, float] | str]) -> No
         ratios = {k: row[k] / ours[k] for k in ("forward", "step")}
         print(
             f"{name:18s} {row['forward']:18.2f} {ratios['forward']:11.1f} {row['step']:11.2f} "
-            f"{ratios['step']:11.1f} {row['output rate']:12.1%}"
+            f"{ratios['step']:11.1f} {row['output rate']:12.1%} {row.get('saved MB', float('nan')):10.1f}"
         )
 
 
@@ -114,7 +118,7 @@ def main() -> None:
             python_of(name)
         return
     results = {}
-    for job in ("layer", "network"):
+    for job in ("layer", "network", "recurrent"):
         for threads in options.threads:
             table = measure(job, threads, options.rounds, options.repeats)
             show(job, threads, table)

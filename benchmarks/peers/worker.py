@@ -1,7 +1,8 @@
 """Time one job in one library: run by ``benchmarks/peers/run.py`` in that library's own environment.
 
 Jobs: ``layer``, a population of LIF neurons given its input current; ``network``, one training
-step of 700-256-256-20 on sparse events. Prints one JSON line: medians in milliseconds.
+step of 700-256-256-20 on sparse events; ``recurrent``, one of 700-512-20 whose hidden layer feeds
+back into itself. Prints one JSON line: medians in milliseconds, and what backward keeps in MB.
 """
 
 from __future__ import annotations
@@ -12,14 +13,13 @@ import sys
 import time
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-T, B, N = 100, 64, 512
-SIZES = (700, 256, 256, 20)
-RATE = 0.04
-TAU_STEPS = 20.0  # a decay of 0.95 a step, in every library's own terms
+JOBS: dict[str, Any] = json.loads((Path(__file__).parent / "jobs.json").read_text())
+TAU_STEPS: float = JOBS["tau_steps"]  # a decay of 0.95 a step, in every library's own terms
 
 Timed = Callable[[], Any]
 
@@ -36,26 +36,31 @@ def median_ms(call: Timed, repeats: int) -> float:
     return statistics.median(times) * 1e3
 
 
-def loop(step: Callable[[Any, Any], tuple[Any, Any]], x: Any) -> Any:
-    """A cell that takes one step at a time, over a sequence."""
+def loop(step: Callable[[Any, Any], tuple[Any, Any]], x: Any, feedback: Any = None) -> Any:
+    """A cell that takes one step at a time, over a sequence; ``feedback`` brings its spikes back to it."""
     import torch
 
-    state, out = None, []
+    state, out, z = None, [], torch.zeros_like(x[0])
     for current in x.unbind(0):
-        z, state = step(current, state)
+        given = current if feedback is None else torch.addmm(current, z, feedback.weight.t())
+        z, state = step(given, state)
         out.append(z)
     return torch.stack(out)
 
 
-def neuro_layer(size: int) -> Any:
+def neuro_layer(size: int, feedback: Any) -> Any:
     """Ours."""
     import neuro
 
     cell = neuro.LIF(size, tau=TAU_STEPS * 1e-3, r=TAU_STEPS, learn=())
-    return lambda x: cell(x)[0]
+    if feedback is None:
+        return lambda x: cell(x)[0]
+    recurrent = neuro.Recurrent(cell)
+    recurrent.weight = feedback.weight
+    return lambda x: recurrent(x)[0]
 
 
-def torch_layer(size: int) -> Any:
+def torch_layer(size: int, feedback: Any) -> Any:
     """A plain loop that unbinds its input."""
     import torch
 
@@ -75,45 +80,54 @@ def torch_layer(size: int) -> Any:
         z: Any = Spike.apply(v - 1.0)  # type: ignore[no-untyped-call]
         return z, v * (1 - z.detach())
 
-    return lambda x: loop(step, x)
+    return lambda x: loop(step, x, feedback)
 
 
-def snntorch_layer(size: int) -> Any:
+def compiled_layer(size: int, feedback: Any) -> Any:
+    """The plain loop, compiled whole: the loop over time is unrolled, which takes a minute."""
+    import torch
+
+    return torch.compile(torch_layer(size, feedback))
+
+
+def snntorch_layer(size: int, feedback: Any) -> Any:
     """Leaky, the library's LIF."""
     import snntorch
     import torch
 
     leaky = snntorch.Leaky(beta=1 - 1 / TAU_STEPS)
-    return lambda x: loop(lambda c, m: leaky(c, torch.zeros_like(c) if m is None else m), x)
+    return lambda x: loop(lambda c, m: leaky(c, torch.zeros_like(c) if m is None else m), x, feedback)
 
 
-def norse_layer(size: int) -> Any:
+def norse_layer(size: int, feedback: Any) -> Any:
     """LIFBoxCell, the library's fastest LIF, stepped by hand over the unbound input."""
     import torch
     from norse.torch import LIFBoxCell, LIFBoxParameters
 
     cell = LIFBoxCell(p=LIFBoxParameters(tau_mem_inv=torch.tensor(1e3 / TAU_STEPS)))
-    return lambda x: loop(cell, x * TAU_STEPS)
+    return lambda x: loop(lambda c, s: cell(c * TAU_STEPS, s), x, feedback)
 
 
-def spikingjelly_layer(size: int) -> Any:
-    """LIFNode over the whole sequence."""
+def spikingjelly_layer(size: int, feedback: Any) -> Any:
+    """LIFNode, over the whole sequence where nothing feeds back."""
     from spikingjelly.activation_based import functional, neuron
 
-    node = neuron.LIFNode(tau=TAU_STEPS, decay_input=False, detach_reset=True, step_mode="m")
+    mode = "m" if feedback is None else "s"
+    node = neuron.LIFNode(tau=TAU_STEPS, decay_input=False, detach_reset=True, step_mode=mode)
 
     def run(x: Any) -> Any:
         functional.reset_net(node)
-        return node(x)
+        return node(x) if feedback is None else loop(lambda c, s: (node(c), s), x, feedback)
 
     return run
 
 
-def sinabs_layer(size: int) -> Any:
-    """LIF, batch first."""
+def sinabs_layer(size: int, feedback: Any) -> Any:
+    """LIF or LIFRecurrent, batch first."""
     import sinabs.layers as sl
 
-    layer = sl.LIF(tau_mem=TAU_STEPS, norm_input=False)
+    options = {"tau_mem": TAU_STEPS, "norm_input": False}
+    layer = sl.LIF(**options) if feedback is None else sl.LIFRecurrent(rec_connect=feedback, **options)
 
     def run(x: Any) -> Any:
         layer.reset_states()
@@ -122,9 +136,10 @@ def sinabs_layer(size: int) -> Any:
     return run
 
 
-TORCH_LAYERS: dict[str, Callable[[int], Any]] = {
+TORCH_LAYERS: dict[str, Callable[[int, Any], Any]] = {
     "neuro": neuro_layer,
     "torch loop": torch_layer,
+    "torch.compile": compiled_layer,
     "snnTorch": snntorch_layer,
     "Norse": norse_layer,
     "SpikingJelly": spikingjelly_layer,
@@ -132,26 +147,25 @@ TORCH_LAYERS: dict[str, Callable[[int], Any]] = {
 }
 
 
-def currents(rng: np.random.Generator) -> np.ndarray[Any, Any]:
-    """Input current [T, B, N] that makes the layer fire in about 5 % of steps."""
-    return (0.1 * rng.standard_normal((T, B, N)) + 0.07).astype(np.float32)
-
-
-def time_torch(name: str, job: str, threads: int, repeats: int) -> dict[str, float]:
-    """Forward, and forward with backward, of a torch library."""
+def time_layer(name: str, rng: np.random.Generator, repeats: int) -> dict[str, float]:
+    """A population given its input current, which makes it fire in about 5 % of steps."""
     import torch
 
-    torch.set_num_threads(threads)
-    torch.manual_seed(0)
-    rng = np.random.default_rng(0)
-    if job == "layer":
-        layer = TORCH_LAYERS[name](N)
-        x = torch.from_numpy(currents(rng)).requires_grad_()
-        cotangent = torch.from_numpy(rng.standard_normal((T, B, N)).astype(np.float32))
-        return time_calls(lambda: layer(x), lambda y: y.backward(cotangent), x, repeats)
-    events = torch.from_numpy((rng.random((T, B, SIZES[0])) < RATE).astype(np.float32))
-    labels = torch.from_numpy(rng.integers(0, SIZES[-1], B))
-    net, parameters = torch_network(name)
+    shape = JOBS["layer"]["shape"]
+    layer = TORCH_LAYERS[name](shape[2], None)
+    x = torch.from_numpy((0.1 * rng.standard_normal(shape) + 0.07).astype(np.float32)).requires_grad_()
+    cotangent = torch.from_numpy(rng.standard_normal(shape).astype(np.float32))
+    return time_calls(lambda: layer(x), lambda y: y.backward(cotangent), [x], repeats)
+
+
+def time_network(name: str, job: dict[str, Any], rng: np.random.Generator, repeats: int) -> dict[str, float]:
+    """One training step, with Adam, on sparse events; weights are scaled so that hidden layers fire in about 2 %."""
+    import torch
+
+    (steps, batch), sizes = job["shape"], job["sizes"]
+    events = torch.from_numpy((rng.random((steps, batch, sizes[0])) < JOBS["rate"]).astype(np.float32))
+    labels = torch.from_numpy(rng.integers(0, sizes[-1], batch))
+    net, parameters = torch_network(name, job)
     optimizer = torch.optim.Adam(parameters, lr=1e-4)
 
     def backward(y: Any) -> None:
@@ -159,79 +173,81 @@ def time_torch(name: str, job: str, threads: int, repeats: int) -> dict[str, flo
         torch.nn.functional.cross_entropy(y.sum(0), labels).backward()
         optimizer.step()
 
-    return time_calls(lambda: net(events), backward, None, repeats)
+    return time_calls(lambda: net(events), backward, [events, *parameters], repeats)
 
 
-def torch_network(name: str) -> tuple[Any, list[Any]]:
-    """Three dense layers with the library's LIF; weights scaled so that hidden layers fire in about 2 % of steps."""
+def torch_network(name: str, job: dict[str, Any]) -> tuple[Any, list[Any]]:
+    """Dense layers with the library's LIF, the first of them recurrent where the job says so."""
     import torch
 
+    sizes = job["sizes"]
+    made: Any = torch.nn.Linear
     if name == "neuro":
         import neuro
 
-        linears: list[Any] = [neuro.Linear(a, b) for a, b in pairwise(SIZES)]
-    else:
-        linears = [torch.nn.Linear(a, b) for a, b in pairwise(SIZES)]
-    cells = [TORCH_LAYERS[name](b) for b in SIZES[1:]]
+        made = neuro.Linear
+    linears = [made(a, b) for a, b in pairwise(sizes)]
+    feedback = made(sizes[1], sizes[1], bias=False) if job["recurrent"] else None
     with torch.no_grad():
-        for linear, gain in zip(linears, (1.5, 4.0, 4.0), strict=True):
+        for linear, gain in zip(linears, job["gains"], strict=True):
             linear.weight.mul_(gain)
+        if feedback is not None:
+            feedback.weight.normal_(std=JOBS["feedback"])
+    cells = [TORCH_LAYERS[name](size, feedback if k == 0 else None) for k, size in enumerate(sizes[1:])]
 
     def net(x: Any) -> Any:
         for linear, cell in zip(linears, cells, strict=True):
             x = cell(linear(x))
         return x
 
-    return net, [p for linear in linears for p in linear.parameters()]
+    return net, [p for linear in (*linears, *([feedback] if feedback is not None else [])) for p in linear.parameters()]
 
 
 def time_calls(
-    forward: Callable[[], Any], backward: Callable[[Any], None], leaf: Any, repeats: int
+    forward: Callable[[], Any], backward: Callable[[Any], None], given: list[Any], repeats: int
 ) -> dict[str, float]:
-    """Medians of the forward pass alone and of forward and backward together."""
+    """Medians of the forward pass alone and of forward and backward together; what is kept between them."""
     import torch
 
     def step() -> None:
-        if leaf is not None:
-            leaf.grad = None
+        for tensor in given:
+            tensor.grad = None
         backward(forward())
 
     with torch.no_grad():
         alone = median_ms(forward, repeats)
         rate = float((forward() > 0).float().mean())
-    return {"forward": alone, "step": median_ms(step, repeats), "output rate": rate}
+    times = {"forward": alone, "step": median_ms(step, repeats)}
+    return times | {"output rate": rate, "saved MB": saved_megabytes(forward, given)}
 
 
-def time_spyx(job: str, repeats: int) -> dict[str, float]:
-    """The JAX library, jitted."""
-    import jax
-    import jax.numpy as jnp
-    import spyx.nn as snn
-    from flax import nnx
+def saved_megabytes(forward: Callable[[], Any], given: list[Any]) -> float:
+    """What autograd keeps from the forward to the backward pass, but for ``given`` (input and weights)."""
+    import torch
 
-    rng = np.random.default_rng(0)
-    if job != "layer":
-        raise NotImplementedError("spyx: the layer only")
-    cell = snn.LIF((N,), beta=1 - 1 / TAU_STEPS, rngs=nnx.Rngs(0))
-    graph, values = nnx.split(cell)
+    own = {t.untyped_storage().data_ptr() for t in given}
+    kept: dict[int, Any] = {}
 
-    def run(x: Any) -> Any:
-        layer = nnx.merge(graph, values)
-        return jax.lax.scan(lambda v, c: layer(c, v)[::-1], jnp.zeros((B, N)), x)[1]
+    def keep(tensor: Any) -> Any:
+        if tensor.untyped_storage().data_ptr() not in own:
+            kept[tensor.untyped_storage().data_ptr()] = tensor  # held, so that no other can take its place
+        return tensor
 
-    x = jnp.asarray(currents(rng))
-    cotangent = jnp.asarray(rng.standard_normal((T, B, N)).astype(np.float32))
-    forward = jax.jit(run)
-    gradient = jax.jit(jax.grad(lambda x: (run(x) * cotangent).sum()))
-    rate = float((forward(x) > 0).mean())
-    alone = median_ms(lambda: forward(x).block_until_ready(), repeats)
-    return {"forward": alone, "step": median_ms(lambda: gradient(x).block_until_ready(), repeats), "output rate": rate}
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        forward()
+    megabytes: float = sum(t.untyped_storage().nbytes() for t in kept.values()) / 1e6
+    return megabytes
 
 
 def main() -> None:
     """``worker.py LIBRARY JOB THREADS REPEATS``."""
+    import torch
+
     name, job, threads, repeats = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-    found = time_spyx(job, repeats) if name == "spyx" else time_torch(name, job, threads, repeats)
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    found = time_layer(name, rng, repeats) if job == "layer" else time_network(name, JOBS[job], rng, repeats)
     print(json.dumps(found))
 
 

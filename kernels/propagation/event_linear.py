@@ -26,7 +26,7 @@ MODES = ("auto", "event", "dense")
 _DENSITY = 0.2  # share of non-zero entries up to which events pay where the weight fits the cache
 _LARGE = 2**20  # entries of a weight that does not: a dense product waits for memory, the more the fewer the rows
 _SMALL = 2**20  # multiplications of a dense product that is done before the events are found
-_NARROW = 64  # outputs below which a dense product is as quick as finding the events
+_NARROW = 16  # outputs below which a dense product is as quick as finding the events
 
 _ROWS = 256  # rows of x a task handles
 _WIDE = 2048  # outputs a task sums: one row of x, too, is work for several threads

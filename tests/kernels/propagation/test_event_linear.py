@@ -80,7 +80,7 @@ def test_auto_takes_events_where_there_are_few(monkeypatch: pytest.MonkeyPatch) 
     assert len(seen) == 1
     assert seen[0] < 200
     event_linear(sparse(2, 200, density=0.01).float(), weight)  # done before the events are found
-    event_linear(sparse(500, 200, density=0.01).float(), weight[:20])
+    event_linear(sparse(900, 200, density=0.01).float(), weight[:10])
     assert len(seen) == 1
     large = torch.randn(1100, 1000)
     for rows, density in ((1, 0.8), (100, 0.18), (100, 0.5)):
