@@ -3,10 +3,12 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# One line, and no start, where torch sees no CUDA device or the kernels have no CuPy.
+GPU    := $(BIN)/python -P -c 'import sys, importlib.util as u, torch; torch.cuda.is_available() or sys.exit("no GPU here: torch sees no CUDA device (neuro env says why)"); u.find_spec("cupy") or sys.exit("no CuPy here: $(BIN)/python -m pip install -e .[gpu]")'
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-slow test-gpu test-peers test-all lint format types bench package docs clean
+.PHONY: help install demo test test-slow test-gpu test-peers test-all lint format types bench bench-peers bench-gpu package docs clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -36,6 +38,7 @@ test-slow: $(STAMP)  ## the tests that take longer
 	$(BIN)/pytest -m "slow and not gpu and not elsewhere"
 
 test-gpu: $(STAMP)  ## the tests that need a CUDA device
+	@$(GPU)
 	$(BIN)/pytest -m gpu
 
 test-peers: $(STAMP)  ## the tests beside SpikingJelly, Sinabs and Rockpool, each installed under .venv-peers first
@@ -62,6 +65,13 @@ types: $(STAMP)  ## mypy and pyright
 
 bench: $(STAMP)  ## every benchmark; each writes what it measured into benchmarks/results
 	@set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python -P $$script; done
+
+bench-peers: $(STAMP)  ## our layer and network beside every peer, each in its own environment under .venv-peers
+	$(BIN)/python -P benchmarks/peers/run.py
+
+bench-gpu: $(STAMP)  ## the benchmarks that need a CUDA device; each writes a table into benchmarks/results
+	@$(GPU)
+	@set -e; for script in benchmarks/gpu/[a-z]*.py; do echo "== $$script"; $(BIN)/python -P $$script --output benchmarks/results/gpu_$$(basename $$script .py).json; done
 
 package: $(STAMP)  ## build wheel and sdist, and try the wheel in a fresh environment
 	$(BIN)/pytest -m "slow" tests/test_packaging.py

@@ -7,6 +7,8 @@ import json
 import os
 import platform
 import re
+import shutil
+import subprocess
 import sys
 from importlib import import_module, metadata
 from importlib.util import find_spec
@@ -43,6 +45,9 @@ def environment() -> dict[str, Any]:
         "lightning": _version("lightning"),
         "cupy": _cupy(),
         "gpu": _gpu(),
+        "cuda": _cuda(),
+        "host shim": _host_shim(),
+        "nvcc": _nvcc(),
         "cache": str(_cache()),
         "extras": _extras(),
     }
@@ -81,6 +86,33 @@ def _gpu() -> str:
     if torch.version.cuda is None:
         return "none: this build of torch is for the CPU only"
     return f"none: torch is built for CUDA {torch.version.cuda}, but finds no driver or no device"
+
+
+def _cuda() -> str:
+    """Whether kernels run on a GPU: that takes a device torch sees, and CuPy."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return 'not available: no GPU (see above); kernels run on the CPU, backend="numba"'
+    if find_spec("cupy") is None:
+        return "not available: no CuPy (see above)"
+    return "available: kernels run on the GPU through CuPy"
+
+
+def _host_shim() -> str:
+    compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
+    if compiler is None:
+        return "not available: no C++ compiler to run CUDA sources on the CPU in tests; install g++, or set CXX"
+    return f"available: {compiler}"
+
+
+def _nvcc() -> str:
+    found = shutil.which("nvcc")
+    if found is None:
+        return "not available: tests do not compile CUDA sources to device code; install the CUDA toolkit"
+    said = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout
+    release = re.search(r"release ([0-9.]+)", said)
+    return f"available: {found}" + (f", release {release[1]}" if release else "")
 
 
 def _cache() -> Path:

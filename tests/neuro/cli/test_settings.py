@@ -105,7 +105,7 @@ def test_from_flags_reads_text_and_keeps_the_rest() -> None:
         ({"count": "1.5"}, "--count is '1.5'; it must be an integer, at least 1"),
         ({"length": "inf"}, "--length is 'inf'; it must be a number in seconds, greater than 0, at most 2"),
         ({"sizes": ["8", "x"]}, "--sizes is ['8', 'x']; it must be a list of integers, each at least 1"),
-        ({"colour": "blue"}, "unknown colour 'blue'; (known: red, green)"),
+        ({"colour": "blue"}, "unknown colour 'blue' (known: red, green)"),
     ],
 )
 def test_from_flags_refuses(given: dict[str, Any], message: str) -> None:
