@@ -18,17 +18,22 @@ __all__ = [
     "LI",
     "LIF",
     "LRU",
+    "LTC",
+    "NCP",
     "PLIF",
     "QIF",
     "AdEx",
     "AdLIF",
+    "AutoNCP",
     "Cell",
+    "CfC",
     "Conv2d",
     "CuBaLIF",
     "DelayedLinear",
     "Equations",
     "EventGate",
     "Flatten",
+    "FullyConnected",
     "Izhikevich",
     "Linear",
     "Parameter",
@@ -77,7 +82,9 @@ if TYPE_CHECKING:
         ResonateAndFire,
         SEAdLIF,
     )
+    from neuro.neurons.liquid import LTC, CfC
     from neuro.neurons.recurrent import Recurrent
+    from neuro.neurons.wiring import NCP, AutoNCP, FullyConnected
     from neuro.synapses import Conv2d, DelayedLinear, Flatten, Linear, SumPool2d
     from neuro.training import losses, rules
     from neuro.training.calibrate import calibrate
@@ -92,7 +99,9 @@ else:
         ("neuro.neurons", ("ALIF", "PLIF", "AdLIF", "SEAdLIF")),
         ("neuro.neurons", ("EIF", "QIF", "AdEx", "Izhikevich")),
         ("neuro.neurons", ("LRU", "EventGate", "ResonateAndFire")),
+        ("neuro.neurons.liquid", ("LTC", "CfC")),
         ("neuro.neurons.recurrent", ("Recurrent",)),
+        ("neuro.neurons.wiring", ("NCP", "AutoNCP", "FullyConnected")),
         ("neuro.synapses", ("Conv2d", "DelayedLinear", "Flatten", "Linear", "SumPool2d")),
         ("neuro.training.calibrate", ("calibrate",)),
         ("neuro.training.fit", ("fit",)),

@@ -15,6 +15,7 @@ from neuro.errors import FileFormatError, InputError, unknown_name
 from neuro.files import atomic_write
 from neuro.kernels.compiler.route import Route
 from neuro.neurons import CELLS, Cell, State
+from neuro.neurons.liquid import LIQUID
 from neuro.neurons.recurrent import Recurrent, Stateful
 from neuro.recompute import in_stretches
 from neuro.synapses import SYNAPSES, DelayedLinear
@@ -76,8 +77,8 @@ class Sequential(nn.Module):
 
     @property
     def cells(self) -> Mapping[str, Cell]:
-        """The neurons of the layers that hold state (of a recurrent layer: its cell), by name, in order."""
-        found = {n: m for n, m in self.layers.items() if isinstance(m, Stateful)}
+        """The cells declared by equations (of a recurrent layer: its cell), by name, in order."""
+        found = {n: m for n, m in self.layers.items() if isinstance(m, Cell | Recurrent)}
         return MappingProxyType({n: m.cell if isinstance(m, Recurrent) else m for n, m in found.items()})
 
     @property
@@ -171,7 +172,7 @@ def build(definition: Mapping[str, Any], *, cells: Iterable[type[Cell]] = ()) ->
     Raises:
         InputError: a layer of an unknown type.
     """
-    kinds: dict[str, Any] = {**CELLS, "Recurrent": Recurrent, **SYNAPSES, **{c.__name__: c for c in cells}}
+    kinds: dict[str, Any] = {**CELLS, "Recurrent": Recurrent, **LIQUID, **SYNAPSES, **{c.__name__: c for c in cells}}
     return Sequential({entry["name"]: _layer(entry, kinds) for entry in definition["layers"]})
 
 

@@ -13,6 +13,7 @@ from neuro.errors import InputError
 from neuro.kernels.compiler.route import Route
 from neuro.kernels.scans.recurrent import recurrent_scan, recurrent_trace
 from neuro.neurons.cell import Cell, State
+from neuro.neurons.liquid import Liquid
 
 __all__ = ["Recurrent", "Stateful"]
 
@@ -140,5 +141,5 @@ class Recurrent(nn.Module):
         return cls(definition["cell"])
 
 
-Stateful = Cell | Recurrent
+Stateful = Cell | Recurrent | Liquid
 """Layers that carry state from step to step, for ``isinstance``."""

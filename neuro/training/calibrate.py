@@ -67,10 +67,12 @@ def calibrate(net: Sequential, x: Tensor, *, drive: float = 0.5) -> Sequential:
             synapses.append(layer)
             continue
         weighted = [s for s in synapses if isinstance(s, Linear | Conv2d)]
-        if weighted:
-            _scale(net.cells[name], synapses, weighted[-1].weight, x, drive)
+        cell = net.cells.get(name)  # None for a liquid cell: it has no threshold to drive it to
+        if weighted and cell is not None:
+            _scale(cell, synapses, weighted[-1].weight, x, drive)
         x, _ = layer(_run(synapses, x))
-        _report(name, net.cells[name], x)
+        if cell is not None:
+            _report(name, cell, x)
         synapses = []
     return net
 

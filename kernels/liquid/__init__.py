@@ -1,0 +1,1 @@
+"""Liquid cells over whole sequences: liquid time constants and their closed form."""
