@@ -57,12 +57,15 @@ class BPTT(Rule):
     Args:
         recompute: save only the state at every so many steps, and run what lies between once more: the
             same gradient from a fraction of the memory, for less than one more forward pass.
+        cut_reset: ignore the edge from a spike to the reset it causes. Libraries differ in it:
+            :mod:`neuro.compatibility` says what each does.
 
     Raises:
         InputError: ``recompute`` is not a positive whole number.
     """
 
     recompute: int | None = None
+    cut_reset: bool = True
 
     def __post_init__(self) -> None:
         if self.recompute is not None and (not isinstance(self.recompute, int) or self.recompute < 1):
@@ -70,7 +73,7 @@ class BPTT(Rule):
 
     def backward(self, net: Sequential, x: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> RuleResult:
         """As in :meth:`Rule.backward`."""
-        return _one_shot(net, x, y, loss, Route(), recompute=self.recompute)
+        return _one_shot(net, x, y, loss, Route(cut_reset=self.cut_reset), recompute=self.recompute)
 
 
 @dataclass(frozen=True)

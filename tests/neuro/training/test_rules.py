@@ -65,6 +65,14 @@ def test_bptt_is_autograd(kind: str, loss: Loss) -> None:
     assert_same(by_rule(BPTT(), net, x, y, loss), one_shot(net, x, y, loss, Route()), 0.0)
 
 
+def test_bptt_through_the_reset() -> None:
+    net, (x, y) = network("LIF"), batch()
+    loss = next(iter(LOSSES.values()))
+    kept = by_rule(BPTT(cut_reset=False), net, x, y, loss)
+    assert_same(kept, one_shot(net, x, y, loss, Route(cut_reset=False)), 0.0)
+    assert not torch.equal(kept["0.weight"], by_rule(BPTT(), net, x, y, loss)["0.weight"])
+
+
 @pytest.mark.parametrize("chunk", [1, 5, 36, 37, 100])
 @pytest.mark.parametrize("kind", ["LIF", "subtract", "CuBaLIF", "LI"])
 def test_sltt_is_the_cut_graph_for_any_chunk(kind: str, chunk: int) -> None:
