@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from neuro.errors import InputError
 from neuro.kernels.engines.numba_backend import run_blocks
-from neuro.kernels.events.records import as_records, microseconds, span_of
+from neuro.kernels.events.records import as_records, microseconds, span_of, zeros
 
 __all__ = ["Frames", "bin_count", "bin_edges", "events_to_frames", "events_to_frames_reference"]
 
@@ -81,7 +81,7 @@ def events_to_frames(
 
     records, edges, shape = _plan(events, sensor_size, dt, duration, start)
     bound = bounds(records, edges)
-    counts = np.zeros(shape, np.uint8 if binary else _count_dtype(dtype))
+    counts = zeros(shape, np.uint8 if binary else _count_dtype(dtype))
     flat = counts.reshape(-1)
     if binary:
         _over_bins(shape[0], len(records), lambda a, b: mark(records, bound, shape, flat, a, b))

@@ -10,11 +10,12 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from neuro.errors import InputError
+from neuro.kernels.engines.memory import keep_freed_memory
 
-__all__ = ["RECORD", "Span", "as_records", "microseconds", "span_of"]
+__all__ = ["RECORD", "Span", "as_records", "microseconds", "span_of", "zeros"]
 
 RECORD = np.dtype([("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("p", "?")])
 _FIELDS = ("t", "x", "y", "p")
@@ -102,6 +103,15 @@ def span_of(records: NDArray[np.void], start: float, duration: float | None) -> 
     if duration is not None:
         return Span(first, microseconds("duration", duration))
     return Span(first, int(records["t"][-1]) + 1 - first if len(records) else 0)
+
+
+def zeros(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """``np.zeros`` of a tensor that may be large, out of memory that the process has used before.
+
+    New pages from the system cost several times what counting events into them does.
+    """
+    keep_freed_memory()
+    return np.zeros(shape, dtype)
 
 
 def _converted(events: NDArray[Any]) -> NDArray[np.void]:

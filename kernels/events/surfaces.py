@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from neuro.errors import InputError
 from neuro.kernels.engines.numba_backend import run_blocks
 from neuro.kernels.events.frames import bin_edges
-from neuro.kernels.events.records import as_records, microseconds, span_of
+from neuro.kernels.events.records import as_records, microseconds, span_of, zeros
 
 __all__ = [
     "Surfaces",
@@ -82,7 +82,7 @@ def events_to_surfaces(
 
     records, edges, step, shape = _plan(events, sensor_size, dt, duration, start)
     constant = positive("tau", tau) * 1e6
-    values = np.zeros(shape, _real(dtype))
+    values = zeros(shape, _real(dtype))
     bound = bounds(records, edges)
     _, polarities, height, width = shape
     flat = values.reshape(len(values), polarities * height * width)

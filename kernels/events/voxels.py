@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from neuro.errors import InputError
 from neuro.kernels.engines.numba_backend import run_blocks
-from neuro.kernels.events.records import Span, as_records, span_of
+from neuro.kernels.events.records import Span, as_records, span_of, zeros
 
 __all__ = ["Voxels", "events_to_voxels", "events_to_voxels_reference"]
 
@@ -70,7 +70,7 @@ def events_to_voxels(
 
     records, span = _plan(events, sensor_size, bins, duration, start, dtype)
     width, height, polarities = sensor_size
-    grid = np.zeros((bins, 1, height, width), dtype)
+    grid = zeros((bins, 1, height, width), dtype)
     scale = _scale(bins, span)
     edges = _edges(bins, span)
     bound = bounds(records, edges)

@@ -9,7 +9,7 @@ import pytest
 
 from neuro.datasets.events import EVENT_DTYPE
 from neuro.errors import InputError
-from neuro.kernels.events.records import RECORD, Span, as_records, microseconds, span_of
+from neuro.kernels.events.records import RECORD, Span, as_records, microseconds, span_of, zeros
 
 SIZE = (5, 4, 2)
 EVENTS = np.array([(3, 4, 3, True), (7, 0, 0, False), (7, 1, 2, True)], RECORD)
@@ -100,3 +100,13 @@ def test_span_reaches_just_past_the_last_event() -> None:
     assert span_of(EVENTS[:0], 1.0, None) == Span(1_000_000, 0)
     with pytest.raises(InputError, match="t=3 us lies before start=4e-06 s; crop the recording or start earlier"):
         span_of(EVENTS, 4e-6, None)
+
+
+def test_zeros_are_zeros_of_the_shape_and_type_asked_for() -> None:
+    dirty = zeros((300, 1000), np.int32)
+    dirty += 7
+    del dirty
+    found = zeros((300, 1000), np.int32)
+    assert found.shape == (300, 1000)
+    assert found.dtype == np.int32
+    assert not found.any()
