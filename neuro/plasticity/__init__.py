@@ -1,0 +1,31 @@
+"""Plasticity without an error signal: Hebbian rules, spike timing, reward, homeostasis.
+
+A rule is the choice of three factors and of when they meet; it writes ``.grad = -change``, an optimizer spends it.
+"""
+
+from __future__ import annotations
+
+from neuro.kernels.plasticity.law import TimingLaw
+from neuro.plasticity.hebbian import BCM, Hebbian, Oja, Sanger, SoftHebb
+from neuro.plasticity.homeostasis import HomeostaticThreshold, WeightScaling
+from neuro.plasticity.rule import Activity, LocalResult, LocalRule, write_grad
+from neuro.plasticity.timing import STDP, ModulatedSTDP, TraceProduct, reward_error
+
+__all__ = [
+    "BCM",
+    "STDP",
+    "Activity",
+    "Hebbian",
+    "HomeostaticThreshold",
+    "LocalResult",
+    "LocalRule",
+    "ModulatedSTDP",
+    "Oja",
+    "Sanger",
+    "SoftHebb",
+    "TimingLaw",
+    "TraceProduct",
+    "WeightScaling",
+    "reward_error",
+    "write_grad",
+]
