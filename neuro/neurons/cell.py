@@ -195,7 +195,9 @@ class Cell(nn.Module):
         """Run a sequence.
 
         Args:
-            x: input current ``[T, B, *size]``.
+            x: input current ``[T, B, *size]``. Values are not looked at: a NaN stays in the state of its neuron,
+                which compares false with every threshold and so never spikes again; look for it in the
+                state returned.
             state: as returned for the steps before; zero unless given.
             route: edges that backward ignores (a property of the learning rule).
             backend: as for :func:`neuro.kernels.scans.scan`.

@@ -106,14 +106,14 @@ def test_every_cell_equals_its_reference(cell: type[Cell], device: str) -> None:
     leaves = [*inputs, *start, *(table[k] for k in learned)]
     wanted = torch.autograd.grad(expected, leaves, gy, allow_unused=True)
 
-    there = [v.detach().to(device) for v in (torch.stack(start), torch.stack(table), gy)]
+    state, rows, gy = (v.detach().to(device) for v in (torch.stack(start), torch.stack(table), gy))
     given = [v.detach().to(device) for v in inputs]
     saved = saved_states(spec.program, derive_backward(spec.program, Route(), learned))
-    output, final, trace = cuda_forward(spec.program, given, there[0], there[1], saved)
+    output, final, trace = cuda_forward(spec.program, given, state, rows, saved)
     assert torch.allclose(output.cpu(), expected, rtol=1e-9, atol=1e-12)
     assert float(expected.detach().abs().sum()) > 0
     common = (spec.program, Route(), learned, spec.surrogate)
-    to_x, to_state, to_table = cuda_backward(*common, there[2], torch.zeros_like(final), given, *there[:2], trace)
+    to_x, to_state, to_table = cuda_backward(*common, gy, torch.zeros_like(final), given, state, rows, trace)
     for want, got in zip(wanted, (*to_x, *to_state, *to_table), strict=True):
         expected_gradient = torch.zeros_like(got) if want is None else want.to(device)
         close = 1e-8 * max(float(expected_gradient.abs().max()), 1e-12)

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -193,15 +188,3 @@ def test_backend_reference_is_the_reference() -> None:
     expected = propagate_reference(x, connections, weight, state)
     for have, want in zip(propagate(x, connections, weight, state, backend="reference"), expected, strict=True):
         assert torch.equal(have, want)
-
-
-@pytest.mark.slow
-def test_no_loop_leaves_its_arrays(tmp_path: Path) -> None:
-    """The tests of all loops once more, compiled with bounds checks."""
-    here = Path(__file__).parent
-    modules = ("propagate", "csr_numba", "spikes", "spikes_numba", "event_linear", "event_linear_numba", "procedural")
-    files = [str(here / f"test_{name}.py") for name in modules]
-    environment = os.environ | {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
-    command = [sys.executable, "-P", "-m", "pytest", "-q", "-x", "-m", "not slow and not gpu", *files]
-    ran = subprocess.run(command, env=environment, cwd=here.parents[2], capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stdout[-3000:]
