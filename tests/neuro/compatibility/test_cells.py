@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import neuro
 from neuro.compatibility import CELLS, rockpool, sinabs, spikingjelly
+from neuro.neurons import CELLS as OWN
 from neuro.neurons.cell import Cell
 
 Step = Callable[[Tensor, dict[str, Tensor]], Tensor]
@@ -124,4 +125,4 @@ def test_modules_are_read_by_their_attributes() -> None:
 
 def test_names_are_unique() -> None:
     names = [cell.__name__ for cell in CELLS]
-    assert len({*names, *neuro.neurons.CELLS}) == len(names) + len(neuro.neurons.CELLS)
+    assert len({*names, *OWN}) == len(names) + len(OWN)

@@ -43,8 +43,9 @@ def run_fresh(layers: list[nn.Module]) -> Callable[[Tensor], Tensor]:
 
     def fresh(x: Tensor) -> Tensor:
         for layer in layers:
-            if isinstance(layer, snn.SpikingNeuron):
-                layer.reset_mem()
+            reset: Any = getattr(layer, "reset_mem", None)
+            if reset is not None:
+                reset()
         return run(layers, x)
 
     return fresh
