@@ -28,7 +28,7 @@ from neuro.kernels.delays.taps import gaussian_taps
 __all__ = ["MODES", "by_events", "delayed_linear", "delayed_reference", "extend"]
 
 MODES = ("auto", "event", "dense")
-_DENSITY = 0.15  # share of non-zero inputs up to which events take less time (benchmarks/delays.py)
+_DENSITY = 0.35  # share of non-zero inputs up to which events take less time (benchmarks/delays.py)
 
 
 def delayed_reference(x: Tensor, weight: Tensor, delay: Tensor, sigma: float, taps: int) -> Tensor:
@@ -76,7 +76,7 @@ def delayed_linear(
         raise unknown_name("mode", mode, MODES)
     _check(x, weight, delay, sigma, taps)
     inputs, after = extend(x, past, taps - 1)
-    made = event_product if by_events(inputs, mode) else dense_product
+    made = event_product if by_events(inputs, mode, _DENSITY) else dense_product
     return made(inputs, weight, delay, float(sigma), taps), after
 
 
@@ -97,11 +97,11 @@ def extend(x: Tensor, past: Tensor | None, steps: int) -> tuple[Tensor, Tensor]:
     return inputs, inputs[x.shape[0] :].clone()
 
 
-def by_events(x: Tensor, mode: str) -> bool:
-    """Whether ``mode`` means events for ``x`` (any shape)."""
+def by_events(x: Tensor, mode: str, density: float) -> bool:
+    """Whether ``mode`` means events for ``x`` (any shape); ``"auto"`` does up to a share ``density`` of non-zeros."""
     if mode != "auto" or torch.compiler.is_compiling() or x.device.type != "cpu":
         return mode == "event"
-    return int(torch.count_nonzero(x.detach())) <= _DENSITY * x.numel()
+    return int(torch.count_nonzero(x.detach())) <= density * x.numel()
 
 
 def _check(x: Tensor, weight: Tensor, delay: Tensor, sigma: float, taps: int) -> None:

@@ -12,9 +12,12 @@ from torch import Tensor
 from neuro.errors import InputError, unknown_name
 from neuro.kernels.delays.delayed_linear import MODES, by_events
 from neuro.kernels.propagation.csr import CSR
+from neuro.kernels.propagation.dense import dense_linear
 from neuro.kernels.propagation.propagate import propagate
 
 __all__ = ["rounded_linear", "shift"]
+
+_DENSITY = 0.15  # share of non-zero inputs up to which events take less time (benchmarks/delays.py)
 
 
 def rounded_linear(x: Tensor, weight: Tensor, steps: Tensor, *, taps: int, mode: str = "auto") -> Tensor:
@@ -45,7 +48,7 @@ def rounded_linear(x: Tensor, weight: Tensor, steps: Tensor, *, taps: int, mode:
         )
     if steps.shape != weight.shape or steps.dtype != torch.int32:
         raise InputError(f"steps must be {list(weight.shape)} int32, got {list(steps.shape)} {steps.dtype}")
-    if not by_events(x, mode):
+    if not by_events(x, mode, _DENSITY):
         return _dense(x, weight, steps, taps)
     targets = torch.arange(weight.shape[0], dtype=torch.int32, device=x.device).repeat(weight.shape[1], 1)
     line = CSR.fixed_number(targets, weight.shape[0], delay=steps.t().contiguous(), max_delay=taps - 1)
@@ -60,7 +63,7 @@ def _dense(x: Tensor, weight: Tensor, steps: Tensor, taps: int) -> Tensor:
     y = x.new_zeros((time, x.shape[1], weight.shape[0]))
     for d in range(taps):
         there = torch.where(steps == d, weight, 0)
-        y = y + torch.nn.functional.linear(x[taps - 1 - d : taps - 1 - d + time], there)
+        y = y + dense_linear(x[taps - 1 - d : taps - 1 - d + time], there)
     return y
 
 

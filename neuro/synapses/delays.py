@@ -16,7 +16,8 @@ from neuro.errors import InputError, unknown_name
 from neuro.kernels.compiler.route import Route
 from neuro.kernels.delays.delayed_linear import MODES, delayed_linear, extend
 from neuro.kernels.delays.rounded import rounded_linear, shift
-from neuro.kernels.delays.taps import filter_delays
+from neuro.kernels.delays.taps import each_tap, filter_delays
+from neuro.kernels.propagation.dense import dense_linear
 from neuro.kernels.propagation.event_linear import event_linear
 
 __all__ = ["KINDS", "DelayedLinear", "sigma_schedule"]
@@ -198,18 +199,24 @@ class DelayedLinear(nn.Module):
         Args:
             x: ``[T, B, in]``.
             state: as returned for the steps before; silence unless given.
-            route: ignored: the edges it may cut are those within a cell; a delay is part of a synapse.
+            route: edges that backward ignores. ``cut_time`` cuts those that a delay carries to a later step:
+                weights and delays learn from all inputs held, what lies before the layer from those that
+                arrive at once. A dendrite, whose weights lie before its delays, refuses it.
 
         Returns:
             ``[T, B, out]`` and the state after the last step.
 
         Raises:
-            InputError: shape, dtype or device that does not fit.
+            InputError: shape, dtype or device that does not fit; a route that a dendrite refuses.
         """
         if x.dim() != 3 or x.shape[2] != self.in_features:
             raise InputError(f"DelayedLinear takes [T, B, {self.in_features}] (time first), got {tuple(x.shape)}")
         past = self._past(x.shape[1], state)
-        y, after = getattr(self, f"_{self.kind}")(x, past)
+        cut = route is not None and route.cut_time
+        if cut and self.kind == "dendrite":
+            raise InputError("a rule that cuts time cannot train the weights of kind 'dendrite'; use 'synapse' or BPTT")
+        y, after = getattr(self, f"_{self.kind}")(x.detach() if cut else x, past)
+        y = y + self._at_once(x) if cut and x.requires_grad else y
         return y if self.bias is None else y + self.bias, (after.transpose(0, 1),)
 
     def step(self, x: Tensor, state: State, *, route: Route | None = None) -> tuple[Tensor, State]:
@@ -226,6 +233,13 @@ class DelayedLinear(nn.Module):
             got = [tuple(s.shape) for s in state]
             raise InputError(f"DelayedLinear state must be one tensor {shape}, what its delays hold, got {got}")
         return state[0].transpose(0, 1)
+
+    def _at_once(self, x: Tensor) -> Tensor:
+        """``[T, B, out]``: zero, with the gradient to ``x`` of a delay of 0 alone."""
+        sigma = self.sigma / self.dt
+        tap = next(each_tap(self.steps, sigma, self.taps)) if self.training else (self._whole() == 0).to(x.dtype)
+        now = dense_linear(x, self.weight.detach() * tap)  # an axon's tap is that of a whole column
+        return now - now.detach()
 
     def _synapse(self, x: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
         if self.training:

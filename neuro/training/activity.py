@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from neuro.errors import InputError
 from neuro.network import is_stateful
-from neuro.synapses import Conv2d, Linear
+from neuro.synapses import Conv2d, DelayedLinear, Linear
 from neuro.training.metrics import fan_out
 
 if TYPE_CHECKING:
@@ -134,7 +134,9 @@ class ActivityCounter:
         self._layers = dict(net.layers)
         self._cells = {name: _Tally(layer) for name, layer in net.layers.items() if is_stateful(layer)}
         self._synapses = {
-            name: _Tally(layer) for name, layer in net.layers.items() if isinstance(layer, Linear | Conv2d)
+            name: _Tally(layer)
+            for name, layer in net.layers.items()
+            if isinstance(layer, Linear | Conv2d | DelayedLinear)
         }
 
     @contextmanager

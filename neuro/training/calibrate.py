@@ -13,7 +13,7 @@ from neuro.errors import InputError
 from neuro.kernels.compiler.reference import torch_function
 from neuro.neurons import Cell
 from neuro.neurons.recurrent import Stateful
-from neuro.synapses import Conv2d, Linear
+from neuro.synapses import Conv2d, DelayedLinear, Linear
 
 if TYPE_CHECKING:
     from neuro.network import Sequential
@@ -66,7 +66,7 @@ def calibrate(net: Sequential, x: Tensor, *, drive: float = 0.5) -> Sequential:
         if not isinstance(layer, Stateful):
             synapses.append(layer)
             continue
-        weighted = [s for s in synapses if isinstance(s, Linear | Conv2d)]
+        weighted = [s for s in synapses if isinstance(s, Linear | Conv2d | DelayedLinear)]
         cell = net.cells.get(name)  # None for a liquid cell: it has no threshold to drive it to
         if weighted and cell is not None:
             _scale(cell, synapses, weighted[-1].weight, x, drive)
@@ -79,7 +79,7 @@ def calibrate(net: Sequential, x: Tensor, *, drive: float = 0.5) -> Sequential:
 
 def _run(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
     for layer in layers:
-        x = layer(x)
+        x = layer(x)[0] if isinstance(layer, DelayedLinear) else layer(x)
     return x
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from neuro.errors import InputError
-from neuro.synapses import Conv2d, Linear
+from neuro.synapses import Conv2d, DelayedLinear, Linear
 
 __all__ = ["accuracy", "confusion_matrix", "fan_out"]
 
@@ -61,7 +61,7 @@ def fan_out(layer: nn.Module, shape: tuple[int, ...]) -> Tensor | None:
     >>> fan_out(Conv2d(1, 2, 3, bias=False), (1, 4, 4)).tolist()
     [[[2, 4, 4, 2], [4, 8, 8, 4], [4, 8, 8, 4], [2, 4, 4, 2]]]
     """
-    if isinstance(layer, Linear):
+    if isinstance(layer, Linear | DelayedLinear):
         return torch.full(shape, layer.weight.shape[0])
     if isinstance(layer, Conv2d):
         return _fan_out_of_convolution(layer, shape)

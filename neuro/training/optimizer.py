@@ -9,17 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from neuro.synapses import DelayedLinear
+
 if TYPE_CHECKING:
     from neuro.network import Sequential
 
 __all__ = ["SCHEDULES", "build_optimizer", "parameter_groups"]
 
+_DELAYS = 100  # rate of positions over that of weights
+
 
 def parameter_groups(net: Sequential, *, lr: float, cell_lr: float, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameters in three groups, each with its learning rate and decay.
+    """Parameters in up to four groups, each with its learning rate and decay.
 
     Weights (two or more dimensions) decay; biases and whatever the cells learn (time constants)
-    do not, since decay would pull a time constant towards an arbitrary value.
+    do not, since decay would pull a time constant towards an arbitrary value. Nor do delays,
+    whose positions, in steps, learn 100 times as fast as the weights (the rates of Hammouamri
+    et al., ICLR 2024).
 
     Args:
         net: the network.
@@ -28,11 +34,14 @@ def parameter_groups(net: Sequential, *, lr: float, cell_lr: float, weight_decay
         weight_decay: decoupled decay of the weights (AdamW), per unit of learning rate.
     """
     cells = {id(p) for cell in net.cells.values() for p in cell.parameters()}
+    delays = {id(m.position) for m in net.modules() if isinstance(m, DelayedLinear)}
     learned = [p for p in net.parameters() if p.requires_grad]
+    plain = [p for p in learned if id(p) not in cells | delays]
     groups = (
-        ("weights", [p for p in learned if id(p) not in cells and p.ndim > 1], lr, weight_decay),
-        ("biases", [p for p in learned if id(p) not in cells and p.ndim <= 1], lr, 0.0),
+        ("weights", [p for p in plain if p.ndim > 1], lr, weight_decay),
+        ("biases", [p for p in plain if p.ndim <= 1], lr, 0.0),
         ("cells", [p for p in learned if id(p) in cells], cell_lr, 0.0),
+        ("delays", [p for p in learned if id(p) in delays], _DELAYS * lr, 0.0),
     )
     return [
         {"name": name, "params": params, "lr": rate, "initial_lr": rate, "weight_decay": decay}

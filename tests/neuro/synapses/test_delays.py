@@ -13,6 +13,8 @@ import torch
 import neuro
 from neuro.errors import InputError
 from neuro.synapses.delays import KINDS, DelayedLinear, sigma_schedule
+from neuro.training.activity import ActivityCounter
+from neuro.training.optimizer import parameter_groups
 
 SHAPES = {"synapse": (3, 5), "axon": (5,), "dendrite": (3,)}
 X = (torch.rand(30, 4, 5, generator=torch.Generator().manual_seed(0)) < 0.3).float()
@@ -146,6 +148,60 @@ def test_a_network_with_delays_lives_like_any_other(tmp_path: Path) -> None:
     assert not torch.equal(net.eval()(X)[0], whole)
     with pytest.raises(InputError, match="share one dt"):
         neuro.Sequential(neuro.DelayedLinear(5, 3, 4e-3, dt=2e-3), neuro.LIF(3))
+
+
+def test_a_rule_that_cuts_time_cuts_delays() -> None:
+    made = layer("synapse")
+    x = X.clone().requires_grad_()
+    whole = torch.autograd.grad(made(x)[0][-1].sum(), (x, made.weight, made.position))
+    y, _ = made(x, route=neuro.Route(cut_time=True))
+    assert torch.equal(y, made(x)[0])
+    cut = torch.autograd.grad(y[-1].sum(), (x, made.weight, made.position))
+    assert torch.allclose(cut[0][-1], whole[0][-1], atol=1e-6)
+    assert bool(whole[0][:-1].any())
+    assert not bool(cut[0][:-1].any())
+    assert all(torch.equal(a, b) for a, b in zip(cut[1:], whole[1:], strict=True))
+    for training in (True, False):
+        axon = layer("axon").train(training)
+        each = as_synapses(axon)
+        route = neuro.Route(cut_time=True)
+        first, second = (torch.autograd.grad(m(x, route=route)[0].sum(), x)[0] for m in (axon, each))
+        assert torch.allclose(first, second, atol=1e-5)
+    with pytest.raises(InputError, match="kind 'dendrite'"):
+        layer("dendrite")(x, route=neuro.Route(cut_time=True))
+
+
+def test_spatial_learning_does_not_depend_on_its_chunks() -> None:
+    torch.manual_seed(4)
+    net = neuro.Sequential(
+        neuro.Linear(5, 6), neuro.LIF(6), neuro.DelayedLinear(6, 2, 5e-3, sigma=2e-3, mode="event"), neuro.LI(2)
+    )
+    neuro.calibrate(net, X)
+    found = []
+    for chunk in (7, 64):
+        net.zero_grad()
+        neuro.rules.SLTT(chunk).backward(net, X, torch.tensor([0, 1, 1, 0]), neuro.losses.max_membrane)
+        found.append([p.grad.clone() for p in net.parameters() if p.grad is not None])
+    assert len(found[0]) == len(list(net.parameters()))
+    for one, other in zip(*found, strict=True):
+        assert bool(one.any())
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_delays_are_counted_calibrated_and_given_their_own_rate() -> None:
+    torch.manual_seed(5)
+    net = neuro.Sequential(neuro.DelayedLinear(5, 8, 6e-3), neuro.LIF(8))
+    assert not bool(net(X)[0].any())
+    neuro.calibrate(net, X)
+    counter = ActivityCounter(net)
+    with counter.watch():
+        assert bool(net(X)[0].any())
+    (row,) = counter.synapses()
+    assert (row.events, row.synops) == (float(X.sum()) / 4, 8 * float(X.sum()) / 4)
+    groups = {g["name"]: g for g in parameter_groups(net, lr=0.01, cell_lr=0.2, weight_decay=0.3)}
+    assert [id(p) for p in groups["delays"]["params"]] == [id(net.get_parameter("0.position"))]
+    assert (groups["delays"]["lr"], groups["delays"]["weight_decay"]) == (1.0, 0.0)
+    assert len(groups["weights"]["params"]) == 1
 
 
 def test_nir_refuses_it_by_name(tmp_path: Path) -> None:
