@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -52,38 +50,3 @@ def test_compiles_to_device_code(dtype: torch.dtype, tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stderr
     text = target.read_text()
     assert all(name in text for name in KERNELS)
-
-
-SANITIZED = """
-import torch
-from neuro.kernels.delays.delayed_cuda import cuda_backward, cuda_forward
-from neuro.kernels.engines.host_shim import HostModule
-from neuro.kernels.propagation import csr_cuda
-flags = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
-csr_cuda.HostModule = lambda source, name, types: HostModule(source, name, types, flags)
-x, weight = (torch.rand(8, 3, 63) < 0.3).float(), torch.randn(63, {post})
-delay = 9 * torch.rand(63, 20) - 2
-made = cuda_forward(x, weight, delay, 0.7, 5)
-cuda_backward(x, weight, delay, 0.7, made, 5)
-print("clean", flush=True)
-"""
-
-
-def sanitized(post: int) -> subprocess.CompletedProcess[str]:
-    library = subprocess.run(["g++", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
-    environment = os.environ | {
-        "LD_PRELOAD": str(Path(library.stdout.strip()).resolve()),
-        "ASAN_OPTIONS": "detect_leaks=0",
-        "UBSAN_OPTIONS": "print_stacktrace=0",
-    }
-    command = [sys.executable, "-P", "-c", SANITIZED.format(post=post)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ on this machine: the sanitizers are part of it")
-def test_text_is_clean_under_sanitizers() -> None:
-    clean = sanitized(20)
-    assert clean.returncode == 0, clean.stderr[-2000:]
-    assert clean.stdout.strip() == "clean"
-    assert "AddressSanitizer" in sanitized(200).stderr  # the net catches what it is hung out for

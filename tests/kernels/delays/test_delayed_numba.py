@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -31,13 +26,3 @@ def test_events_are_sorted(graded: bool) -> None:
             if graded:
                 assert value[mine].tolist() == x[:, b, i][x[:, b, i] != 0].tolist()
     assert first[-1] == len(step)
-
-
-@pytest.mark.slow
-def test_no_loop_leaves_its_arrays(tmp_path: Path) -> None:
-    """The tests of this folder once more, compiled with bounds checks."""
-    environment = os.environ | {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
-    here = Path(__file__).parent
-    command = [sys.executable, "-P", "-m", "pytest", "-q", "-x", "-m", "not slow and not gpu", str(here)]
-    ran = subprocess.run(command, env=environment, cwd=here.parents[2], capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stdout[-3000:]
