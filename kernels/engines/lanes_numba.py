@@ -177,17 +177,23 @@ def _typed_rows(row: Any, table: Any, index: Any, value: Any) -> Any:
 
 
 def _add_rows(width: int) -> Callable[..., Any]:
-    """``(out, o, table, index, value, k0, k1)``: ``out[o:] += sum_k value[k] * table[index[k], o:]``, in order."""
+    """``(out, o, table, index, value, k0, k1, first)``: ``out[o:] = first[o:] + sum_k value[k] * table[index[k], o:]``.
 
-    def typed(typing: Any, out: Any, o: Any, table: Any, index: Any, value: Any, k0: Any, k1: Any) -> Any:
+    The sum is taken in the order of the events; ``first`` may be ``out``.
+    """
+
+    def typed(typing: Any, out: Any, o: Any, table: Any, index: Any, value: Any, k0: Any, k1: Any, first: Any) -> Any:
         signature = _typed_rows(out, table, index, value)
-        return None if signature is None else (signature, generate)
+        if signature is None or not _is_row(first) or first.dtype != out.dtype:
+            return None
+        return types.void(*signature.args, first), generate
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         target = _Vectors(context, builder, signature.args[0], given[0])
         source = _Vectors(context, builder, signature.args[2], given[2])
+        begin = _Vectors(context, builder, signature.args[7], given[7])
         numbers = range(width // _VECTOR)
-        sums = [cgutils.alloca_once_value(builder, target.load(target(given[1], n))) for n in numbers]
+        sums = [cgutils.alloca_once_value(builder, begin.load(begin(given[1], n))) for n in numbers]
 
         def each(first: Any, scalar: Any) -> None:
             factor = None if scalar is None else _splat(builder, scalar, source.type)

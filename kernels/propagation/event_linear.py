@@ -37,9 +37,9 @@ def _gather(x: Tensor, counts: Tensor, weight: Tensor, bias: Tensor | None) -> t
     from neuro.kernels.propagation.event_linear_numba import gather
 
     start, index, value = list_entries(x, counts)
-    shape = (x.shape[0], weight.shape[0])
-    out = x.new_zeros(shape) if bias is None else bias.repeat(shape[0], 1)
-    arrays = (start.numpy(), index.numpy(), value.numpy(), weight.t().contiguous().numpy(), out.numpy())
+    out = x.new_empty((x.shape[0], weight.shape[0]))
+    first = x.new_zeros(weight.shape[0]) if bias is None else bias.contiguous()
+    arrays = (start.numpy(), index.numpy(), value.numpy(), weight.t().contiguous().numpy(), first.numpy(), out.numpy())
     tasks = [(*r, *o) for r in ranges(out.shape[0], _ROWS) for o in ranges(out.shape[1], _WIDE)]
     run_blocks([lambda task=task: gather(*arrays, *task) for task in tasks])  # type: ignore[misc]
     return out, start, index, value

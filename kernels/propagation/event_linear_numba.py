@@ -27,22 +27,32 @@ Array = np.ndarray[Any, Any]
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
 def gather(
-    start: Array, index: Array, value: Array, weight: Array, out: Array, r0: int, r1: int, o0: int, o1: int
+    start: Array,
+    index: Array,
+    value: Array,
+    weight: Array,
+    bias: Array,
+    out: Array,
+    r0: int,
+    r1: int,
+    o0: int,
+    o1: int,
 ) -> None:
-    """``out[r] += sum_k value[k] * weight[index[k]]`` over the entries of row r, in their order."""
+    """``out[r] = bias + sum_k value[k] * weight[index[k]]`` over the entries of row r, in their order."""
     graded = value.shape[0] > 0
     o = o0
     while o + WIDE // out.itemsize <= o1:
         for r in range(r0, r1):
-            add_rows_wide(out[r], o, weight, index, value, start[r], start[r + 1])
+            add_rows_wide(out[r], o, weight, index, value, start[r], start[r + 1], bias)
         o += WIDE // out.itemsize
     while o + NARROW // out.itemsize <= o1:
         for r in range(r0, r1):
-            add_rows_narrow(out[r], o, weight, index, value, start[r], start[r + 1])
+            add_rows_narrow(out[r], o, weight, index, value, start[r], start[r + 1], bias)
         o += NARROW // out.itemsize
     if o == o1:
         return
     for r in range(r0, r1):
+        out[r, o:o1] = bias[o:o1]
         for k in range(start[r], start[r + 1]):
             a = value[k] if graded else out.dtype.type(1)
             for p in range(o, o1):

@@ -52,10 +52,10 @@ _GATHER = """def gather(before, index, value, weight, current):
     factor = value if graded else value[:0]
     n = 0
     while n + WIDE // current.itemsize <= current.shape[0]:
-        add_rows_wide(current, n, weight, index, factor, 0, events)
+        add_rows_wide(current, n, weight, index, factor, 0, events, current)
         n += WIDE // current.itemsize
     while n + NARROW // current.itemsize <= current.shape[0]:
-        add_rows_narrow(current, n, weight, index, factor, 0, events)
+        add_rows_narrow(current, n, weight, index, factor, 0, events, current)
         n += NARROW // current.itemsize
     if n < current.shape[0]:
         for k in range(events):

@@ -49,8 +49,8 @@ def test_bits_are_stored_as_numbers(dtype: type[np.floating]) -> None:
 
 
 @numba.njit(error_model="numpy")
-def rows(out: Array, table: Array, index: Array, value: Array, o: int) -> None:
-    lanes.add_rows_wide(out, o, table, index, value, 1, 4)
+def rows(out: Array, first: Array, table: Array, index: Array, value: Array, o: int) -> None:
+    lanes.add_rows_wide(out, o, table, index, value, 1, 4, first)
     lanes.add_to_rows_wide(out, o, table, index, value, 0, 2)
 
 
@@ -67,7 +67,9 @@ def test_rows(dtype: type[np.floating], graded: bool) -> None:
     wanted[o : o + width] += factor[1:4] @ table[index[1:4], o : o + width]
     for k in (0, 1):
         grown[index[k], o : o + width] += factor[k] * wanted[o : o + width]
-    rows(out, table, index, value, o)
+    first = out.copy()
+    out[o : o + width] = 7
+    rows(out, first, table, index, value, o)
     tolerance = 1e-5 if dtype is np.float32 else 1e-13
     assert np.allclose(out, wanted, atol=tolerance)
     assert np.allclose(table, grown, atol=tolerance)

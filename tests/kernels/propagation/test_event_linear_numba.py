@@ -24,12 +24,13 @@ def test_loops(rows: int, inputs: int, outputs: int, graded: bool, dtype: type[n
 
     weight = rng.standard_normal((inputs, outputs)).astype(dtype)
     out = np.zeros((rows, outputs), dtype)
-    gather(start, index, value, weight, out, 0, rows, 0, outputs)
-    assert np.allclose(out, x @ weight, atol=tolerance)
+    bias = rng.standard_normal(outputs).astype(dtype)
+    gather(start, index, value, weight, bias, out, 0, rows, 0, outputs)
+    assert np.allclose(out, x @ weight + bias, atol=tolerance)
 
     part = np.zeros((rows, outputs), dtype)
-    gather(start, index, value, weight, part, 1, rows, outputs // 2, outputs)
-    assert np.allclose(part[1:, outputs // 2 :], (x @ weight)[1:, outputs // 2 :], atol=tolerance)
+    gather(start, index, value, weight, bias, part, 1, rows, outputs // 2, outputs)
+    assert np.allclose(part[1:, outputs // 2 :], (x @ weight + bias)[1:, outputs // 2 :], atol=tolerance)
     assert not part[:1].any()
     assert not part[:, : outputs // 2].any()
 
