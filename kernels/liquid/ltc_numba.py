@@ -1,7 +1,8 @@
 """Numba loops of liquid time-constant cells; see :mod:`neuro.kernels.liquid.ltc`.
 
 ``LANES`` samples are carried side by side, in the innermost loops. Lanes without a sample have ``h = 0`` and
-a state of zero: they stay there and add nothing to any gradient. ``given`` is ``(x, first, elapsed, neuron,
+a state of zero: they stay there and add nothing to any gradient. The two sums of a neuron, over ``w s E`` and over
+``w s``, lie in one row of ``2 LANES``: the fewer arrays a loop has, the fewer overlaps it must rule out. ``given`` is ``(x, first, elapsed, neuron,
 synapses, sensory, reach, pre, sensory_reach, sensory_pre)`` as :func:`neuro.kernels.liquid.ltc.ltc_scan` has them.
 """
 
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from neuro.kernels.engines.numba_backend import run_blocks
-from neuro.kernels.liquid.logistic_numba import LANES, lane_sum, logistic
+from neuro.kernels.liquid.logistic_numba import LANES, add_lanes, fused, logistic
 
 __all__ = ["backward", "forward"]
 
@@ -38,49 +39,50 @@ def _store(lanes: Array, rows: Array, b0: int) -> None:
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
-def _gather(u: Array, values: Array, pre: Array, s0: int, s1: int, num: Array, den: Array) -> None:
+def _gather(u: Array, values: Array, pre: Array, s0: int, s1: int, sums: Array) -> None:
     """Add ``w s(sigma (u - mu)) E`` and ``w s(sigma (u - mu))`` of synapses ``s0:s1`` to the lanes of one neuron."""
     for s in range(s0, s1):
         row, mu, sigma, w = u[pre[s]], values[0, s], values[1, s], values[2, s]
         e = w * values[3, s]
         for b in range(LANES):
             open_ = logistic(sigma * (row[b] - mu))
-            num[b] += e * open_
-            den[b] += w * open_
+            sums[b] = fused(e, open_, sums[b])
+            sums[LANES + b] = fused(w, open_, sums[LANES + b])
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
 def _spread(
-    u: Array, values: Array, pre: Array, s0: int, s1: int, num: Array, den: Array, du: Array, sums: Array, buf: Array
+    u: Array, values: Array, pre: Array, s0: int, s1: int, force: Array, du: Array, sums: Array, buf: Array
 ) -> None:
-    """The adjoint of :func:`_gather`: from those of ``num`` and ``den`` to ``du``, and to the values in ``sums``."""
+    """The adjoint of :func:`_gather`: from that of its sums (``force``) to ``du``, and the sums for each synapse.
+
+    With ``f = E force[:LANES] + force[LANES:]`` these are, over all lanes, of ``w f s (1 - s)``, of that times ``u - mu``, of ``f s``
+    and of ``force[:LANES] s``: up to factors of the synapse the gradients of mu, sigma, w and E.
+    """
     for s in range(s0, s1):
         row, out = u[pre[s]], du[pre[s]]
         mu, sigma, w, e = values[0, s], values[1, s], values[2, s], values[3, s]
         for b in range(LANES):
             away = row[b] - mu
             open_ = logistic(sigma * away)
-            force = e * num[b] + den[b]
-            slope = w * force * open_ * (1 - open_)
-            out[b] += sigma * slope
-            buf[0, b] = slope
-            buf[1, b] = slope * away
-            buf[2, b] = force * open_
-            buf[3, b] = num[b] * open_
-        sums[0, s] -= sigma * lane_sum(buf[0])
-        sums[1, s] += lane_sum(buf[1])
-        sums[2, s] += lane_sum(buf[2])
-        sums[3, s] += w * lane_sum(buf[3])
+            pulled = fused(e, force[b], force[LANES + b]) * open_
+            slope = w * (pulled - pulled * open_)
+            out[b] = fused(sigma, slope, out[b])
+            buf[b] = slope
+            buf[LANES + b] = slope * away
+            buf[2 * LANES + b] = pulled
+            buf[3 * LANES + b] = force[b] * open_
+        add_lanes(buf, sums[s])
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
-def _drive(u: Array, given: Any, num: Array, den: Array) -> None:
+def _drive(u: Array, given: Any, drive: Array) -> None:
     """What does not change between unfolds: the leak and the sensory synapses."""
     neuron, sensory, reach, pre = given[3], given[5], given[8], given[9]
-    for i in range(num.shape[0]):
-        num[i, :] = neuron[1, i] * neuron[2, i]
-        den[i, :] = neuron[1, i]
-        _gather(u, sensory, pre, reach[i], reach[i + 1], num[i], den[i])
+    for i in range(drive.shape[0]):
+        drive[i, :LANES] = neuron[1, i] * neuron[2, i]
+        drive[i, LANES:] = neuron[1, i]
+        _gather(u, sensory, pre, reach[i], reach[i + 1], drive[i])
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
@@ -88,15 +90,13 @@ def _unfold(v: Array, after: Array, given: Any, h: Array, drive: Array, work: Ar
     """One semi-implicit step ``v -> after``; its denominators to ``den``."""
     neuron, synapses, reach, pre = given[3], given[4], given[6], given[7]
     for i in range(v.shape[0]):
-        num, own = work[0], work[1]
-        num[:] = drive[0, i]
-        own[:] = drive[1, i]
-        _gather(v, synapses, pre, reach[i], reach[i + 1], num, own)
+        work[:] = drive[i]
+        _gather(v, synapses, pre, reach[i], reach[i + 1], work)
         c = neuron[0, i]
         for b in range(LANES):
-            below = c + h[b] * own[b]
+            below = c + h[b] * work[LANES + b]
             den[i, b] = below
-            after[i, b] = (c * v[i, b] + h[b] * num[b]) / below
+            after[i, b] = (c * v[i, b] + h[b] * work[b]) / below
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
@@ -106,7 +106,7 @@ def _begin(given: Any, t: int, b0: int, unfolds: int, u: Array, h: Array, drive:
     _load(x[t], u, b0)
     for b in range(b0, min(b0 + LANES, x.shape[1])):
         h[b - b0] = elapsed[t, b] / elapsed.dtype.type(unfolds)
-    _drive(u, given, drive[0], drive[1])
+    _drive(u, given, drive)
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
@@ -116,8 +116,8 @@ def _forward(given: Any, unfolds: int, out: Array, b0: int) -> None:
     neurons = first.shape[1]
     states = np.zeros((2, neurons, LANES), x.dtype)
     u = np.zeros((x.shape[2], LANES), x.dtype)
-    drive, den = np.zeros((2, neurons, LANES), x.dtype), np.zeros((neurons, LANES), x.dtype)
-    h, work = np.zeros(LANES, x.dtype), np.zeros((2, LANES), x.dtype)
+    drive, den = np.zeros((neurons, 2 * LANES), x.dtype), np.zeros((neurons, LANES), x.dtype)
+    h, work = np.zeros(LANES, x.dtype), np.zeros(2 * LANES, x.dtype)
     _load(first, states[0], b0)
     now = 0
     for t in range(x.shape[0]):
@@ -140,8 +140,8 @@ def _unfold_back(
             q = adjoint[i, b] / den[i, b]
             pull = h[b] * q
             before[i, b] = q * c
-            forces[0, i, b] = pull
-            forces[1, i, b] = -pull * after[i, b]
+            forces[i, b] = pull
+            forces[i, LANES + b] = -pull * after[i, b]
             work[0, i, b] += q * (v[i, b] - after[i, b])
             work[1, i, b] += pull * (rest - after[i, b])
             work[2, i, b] += pull * leak
@@ -160,7 +160,7 @@ def _step_back(
         v = states[k]
         _unfold_back(v, states[k + 1], dens[k], given, h, adjoint, before, forces, sums[0])
         for i in range(neurons):
-            _spread(v, synapses, pre, reach[i], reach[i + 1], forces[0, i], forces[1, i], before, sums[1], buf)
+            _spread(v, synapses, pre, reach[i], reach[i + 1], forces[i], before, sums[1], buf)
         adjoint[:] = before
         total += forces
 
@@ -175,16 +175,16 @@ def _backward(given: Any, unfolds: int, out: Array, grad: Array, grads: Any, sum
         out: as forward made it, ``[T, B, N]``.
         grad: its gradient.
         grads: gradients of ``x [T, B, I]`` and ``first [B, N]``, written to.
-        sums: of ``neuron [3, N, LANES]``, ``synapses [4, S]``, ``sensory [4, R]``, added to.
+        sums: of ``neuron [3, N, LANES]``, ``synapses [S, 4]``, ``sensory [R, 4]``, added to.
         b0: the first sample.
     """
     x, first, sensory, reach, pre = given[0], given[1], given[5], given[8], given[9]
     neurons = first.shape[1]
     u, du = np.zeros((x.shape[2], LANES), x.dtype), np.zeros((x.shape[2], LANES), x.dtype)
-    h, buf, work = np.zeros(LANES, x.dtype), np.zeros((4, LANES), x.dtype), np.zeros((2, LANES), x.dtype)
+    h, buf, work = np.zeros(LANES, x.dtype), np.zeros(4 * LANES, x.dtype), np.zeros(2 * LANES, x.dtype)
     states = np.zeros((unfolds + 1, neurons, LANES), x.dtype)
     dens = np.zeros((unfolds, neurons, LANES), x.dtype)
-    drive, total = np.zeros((2, neurons, LANES), x.dtype), np.zeros((2, neurons, LANES), x.dtype)
+    drive, total = np.zeros((neurons, 2 * LANES), x.dtype), np.zeros((neurons, 2 * LANES), x.dtype)
     adjoint, arriving = np.zeros((neurons, LANES), x.dtype), np.zeros((neurons, LANES), x.dtype)
     for t in range(x.shape[0] - 1, -1, -1):
         _load(out[t - 1] if t > 0 else first, states[0], b0)
@@ -197,7 +197,7 @@ def _backward(given: Any, unfolds: int, out: Array, grad: Array, grads: Any, sum
         du[:] = 0
         _step_back(given, unfolds, h, states, dens, adjoint, total, sums, buf)
         for i in range(neurons):
-            _spread(u, sensory, pre, reach[i], reach[i + 1], total[0, i], total[1, i], du, sums[2], buf)
+            _spread(u, sensory, pre, reach[i], reach[i + 1], total[i], du, sums[2], buf)
         _store(du, grads[0][t], b0)
     _store(adjoint, grads[1], b0)
 
@@ -236,7 +236,7 @@ def backward(given: tuple[Tensor, ...], unfolds: int, out: Tensor, grad: Tensor)
     made, arriving = _arrays((out, grad))
     grads = (torch.zeros_like(x, memory_format=torch.contiguous_format), x.new_zeros(first.shape))
     # Each block of samples has sums of its own, added in an order that no number of threads changes.
-    shapes = ((*neuron.shape, LANES), synapses.shape, sensory.shape)
+    shapes = ((*neuron.shape, LANES), synapses.t().shape, sensory.t().shape)
     sums = [x.new_zeros((len(starts), *shape)) for shape in shapes]
 
     def block(k: int, b: int) -> None:
@@ -244,4 +244,10 @@ def backward(given: tuple[Tensor, ...], unfolds: int, out: Tensor, grad: Tensor)
         _backward(arrays, unfolds, made, arriving, tuple(g.numpy() for g in grads), own, b)
 
     run_blocks([lambda k=k, b=b: block(k, b) for k, b in enumerate(starts)])  # type: ignore[misc]
-    return *grads, sums[0].sum((0, 3)), sums[1].sum(0), sums[2].sum(0)
+    return *grads, sums[0].sum((0, 3)), _of_values(sums[1], synapses), _of_values(sums[2], sensory)
+
+
+def _of_values(sums: Tensor, values: Tensor) -> Tensor:
+    """``[4, S]``: gradients of mu, sigma, w, E from the sums of :func:`_spread`, ``[blocks, S, 4]``."""
+    mu, sigma, w, e = sums.sum(0).t()
+    return torch.stack([-values[1] * mu, sigma, w, values[2] * e])

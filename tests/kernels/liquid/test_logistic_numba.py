@@ -8,7 +8,7 @@ import numba
 import numpy as np
 import pytest
 
-from neuro.kernels.liquid.logistic_numba import LANES, lane_sum, logistic
+from neuro.kernels.liquid.logistic_numba import LANES, add_lanes, fused, logistic
 
 
 @numba.njit(error_model="numpy")
@@ -19,8 +19,13 @@ def over(a: Any, out: Any) -> None:
 
 @numba.njit(error_model="numpy")
 def total(rows: Any, out: Any) -> None:
-    for k in range(rows.shape[0]):
-        out[k] = lane_sum(rows[k])
+    add_lanes(rows, out)
+
+
+@numba.njit(error_model="numpy")
+def once_rounded(a: Any, out: Any) -> None:
+    for k in range(a.shape[0]):
+        out[k] = fused(a[k], a[k], -a[k])
 
 
 @pytest.mark.parametrize(("dtype", "reach", "ulps"), [(np.float32, 86.0, 4), (np.float64, 690.0, 4)])
@@ -43,12 +48,23 @@ def test_logistic_far_out_and_of_what_is_no_number(dtype: type) -> None:
     assert logistic(0.25) == pytest.approx(0.5621765008857981)
 
 
-def test_lane_sum_adds_halves_to_halves() -> None:
-    rows = np.random.default_rng(0).standard_normal((5, LANES)).astype(np.float32)
-    made = np.empty(5, np.float32)
-    total(rows, made)
-    wanted, width = rows.copy(), LANES
-    while width > 1:
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_lanes_add_halves_to_halves(dtype: type) -> None:
+    rows: Any = np.random.default_rng(0).standard_normal((4, LANES)).astype(dtype)
+    made: Any = np.array([1.0, -2.0, 3.0, 0.5], dtype)
+    before, wanted, width = made.copy(), rows.copy(), LANES
+    while width > 4:
         width //= 2
         wanted = wanted[:, :width] + wanted[:, width : 2 * width]
-    assert np.array_equal(made, wanted[:, 0])
+    pairs = wanted[:, :2] + wanted[:, 2:]
+    total(rows.reshape(-1), made)
+    assert np.array_equal(made, before + (pairs[:, 0] + pairs[:, 1]))
+
+
+def test_fused_rounds_once() -> None:
+    a: Any = np.array([1 + 2.0**-12, 3.1], np.float32)
+    made: Any = np.empty_like(a)
+    once_rounded(a, made)
+    exact = a.astype(np.float64) ** 2 - a
+    assert np.array_equal(made, exact.astype(np.float32))
+    assert not np.array_equal(made, a * a - a)

@@ -247,3 +247,54 @@ def test_bad_options_are_named(make: Any, says: str) -> None:
 def test_bad_sequences_are_named(make: Callable[[], Liquid], given: dict[str, Any], says: str) -> None:
     with pytest.raises(InputError, match=says):
         seeded(make)(**({"x": X} | given))
+
+
+@pytest.mark.peers
+def test_ltc_equals_ncps_with_its_weights() -> None:
+    ncps = pytest.importorskip("ncps.torch", reason="ncps is not installed")
+    wirings = pytest.importorskip("ncps.wirings")
+    theirs = ncps.LTC(3, wirings.AutoNCP(13, 2)).double()
+    there = theirs.rnn_cell
+    cell = neuro.LTC(3, neuro.AutoNCP(13, 2)).double()
+    adjacency = (
+        torch.from_numpy(there._wiring.adjacency_matrix),
+        torch.from_numpy(there._wiring.sensory_adjacency_matrix),
+    )
+    cell._connect("", adjacency[0])
+    cell._connect("sensory_", adjacency[1])
+    cell.double()
+
+    with torch.no_grad():
+        for kind, origin in (("", adjacency[0]), ("sensory_", adjacency[1])):
+            post, pre = origin.t().nonzero().unbind(1)
+            for name, ours in (("mu", "mu"), ("sigma", "sigma"), ("w", "weight"), ("erev", "reversal")):
+                cell.get_parameter(kind + ours).copy_(there._params[kind + name][pre, post])
+        for name, ours in (("cm", "capacitance"), ("gleak", "leak"), ("vleak", "v_leak")):
+            cell.get_parameter(ours).copy_(there._params[name])  # positive by softplus, there too
+        wanted = theirs(X.transpose(0, 1))[0].transpose(0, 1)
+        assert torch.allclose(cell(X)[0], wanted, atol=1e-6)
+        for b in range(2):  # elapsed times: one sample at a time, where its timespans are applied as documented
+            one = theirs(X[:, b : b + 1].transpose(0, 1), timespans=TIMES[:, b].unsqueeze(0))[0].transpose(0, 1)
+            assert torch.allclose(cell(X[:, b : b + 1], None, TIMES[:, b])[0], one, atol=1e-6)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("mode", ["default", "no_gate", "pure"])
+def test_cfc_equals_ncps_with_its_weights(mode: str) -> None:
+    ncps = pytest.importorskip("ncps.torch", reason="ncps is not installed")
+    theirs = ncps.CfC(3, 7, mode=mode, backbone_units=11).double()
+    there, cell = theirs.rnn_cell, neuro.CfC(3, 7, mode=mode, hidden=11).double()
+    heads = [there.ff1] if mode == "pure" else [there.ff1, there.ff2, there.time_a, there.time_b]
+    with torch.no_grad():
+        cell.input_weight.copy_(there.backbone[0].weight[:, :3])
+        cell.state_weight.copy_(there.backbone[0].weight[:, 3:])
+        cell.hidden_bias.copy_(there.backbone[0].bias)
+        cell.head_weight.copy_(torch.cat([head.weight for head in heads]))
+        cell.head_bias.copy_(torch.cat([head.bias for head in heads]))
+        if mode == "pure":
+            cell.get_parameter("constants").copy_(torch.cat([there.w_tau, there.A]))
+        wanted = theirs(X.transpose(0, 1))[0].transpose(0, 1)
+        assert torch.allclose(cell(X)[0], wanted, rtol=1e-12, atol=1e-13)
+        for b in range(2):
+            one = theirs(X[:, b : b + 1].transpose(0, 1), timespans=TIMES[:, b].unsqueeze(0))[0].transpose(0, 1)
+            assert torch.allclose(cell(X[:, b : b + 1], None, TIMES[:, b])[0], one, rtol=1e-12, atol=1e-13)
