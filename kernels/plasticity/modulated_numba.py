@@ -12,7 +12,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from neuro.kernels.plasticity.stdp_numba import collect, dense_free, within
+from neuro.kernels.plasticity.stdp_numba import add_row, collect, within
 
 __all__ = ["modulate_dense", "modulate_sparse"]
 
@@ -56,21 +56,23 @@ def modulate_dense(
 ) -> None:
     """Rows ``r0:r1`` of ``weight [R, C]`` and ``eligibility [B, R, C]``; ``decay`` is (scale, rebase)."""
     steps, batch, _ = column[0].shape
+    scale, rebase = decay
     for i in range(r0, r1):
-        held = eligibility[:, i]
+        held, done = eligibility[:, i], 0
         for t in range(steps):
-            if decay[1][t] != 1:
+            if rebase[t] != 1:
                 for b in range(batch):
+                    add_row(eligibility[b], row, column, start, index, sign, first, i, (done, t), (b, b + 1))
                     for j in range(held.shape[1]):
-                        held[b, j] *= decay[1][t]
-            for b in range(batch):
-                at, sample = slice(t, t + 1), slice(b, b + 1)
-                own = (row[0][at, sample], row[1][at, sample])
-                other = (column[0][at, sample], column[1][at, sample])
-                dense_free(eligibility[b], own, other, start, index, sign, (first + t) * batch + b, i, i + 1)
+                        held[b, j] *= rebase[t]
+                done = t
+            if active[t] or t == steps - 1:
+                for b in range(batch):
+                    add_row(eligibility[b], row, column, start, index, sign, first, i, (done, t + 1), (b, b + 1))
+                done = t + 1
             if active[t]:
                 factor = modulator[t, :, i : i + 1] if sign > 0 else modulator[t]
-                _reward_row(weight[i], held, factor, sign > 0, decay[0][t], bounds)
+                _reward_row(weight[i], held, factor, sign > 0, scale[t], bounds)
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)

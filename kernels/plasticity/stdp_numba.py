@@ -13,7 +13,17 @@ from typing import Any
 import numba
 import numpy as np
 
-__all__ = ["collect", "dense_bounded", "dense_free", "moved", "run_rows", "trace_steps", "transpose", "within"]
+__all__ = [
+    "add_row",
+    "collect",
+    "dense_bounded",
+    "dense_free",
+    "moved",
+    "run_rows",
+    "trace_steps",
+    "transpose",
+    "within",
+]
 
 Array = np.ndarray[Any, Any]
 _SILENT = 1e-30  # a trace below counts as 0: denormal numbers would take a hundred times as long
@@ -87,16 +97,60 @@ def _move_row(own: Array, up: Array, down: Array, limits: tuple[Any, Any, Any, A
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
 def _move_alone(
-    own: Array, past: Any, size: Array, spikes: Array, sign: int, limits: tuple[Any, Any, Any, Any]
+    own: Array,
+    past: Any,
+    size: Array,
+    t: int,
+    index: Array,
+    span: tuple[int, int],
+    sign: int,
+    limits: tuple[Any, Any, Any, Any],
 ) -> None:
     """Changes by spikes of the columns in a step of one sample in which the row has none."""
     zero = past - past
-    for j in spikes:
-        change = past * size[j]
+    for k in range(span[0], span[1]):
+        j = index[k]
+        change = past * size[t, 0, j]
         if sign > 0:
             own[j] = moved(own[j], zero, change, limits)
         else:
             own[j] = moved(own[j], change, zero, limits)
+
+
+@numba.njit(error_model="numpy", nogil=True, cache=True)
+def add_row(
+    weight: Array,
+    row: tuple[Array, Array],
+    column: tuple[Array, Array],
+    start: Array,
+    index: Array,
+    sign: int,
+    first: int,
+    i: int,
+    steps: tuple[int, int],
+    samples: tuple[int, int],
+) -> None:
+    """Row ``i`` of ``weight [R, C]`` without bounds, over some of the steps and samples.
+
+    ``row`` and ``column`` are (trace, amplitude); ``start`` and ``index`` list the spikes of the columns.
+    ``sign`` is that of a change by a spike of the row: 1 if rows are postsynaptic, else -1.
+    """
+    (row_trace, row_size), (column_trace, column_size) = row, column
+    batch, columns = column_trace.shape[1], column_trace.shape[2]
+    sign_row = weight.dtype.type(sign)
+    own = weight[i]
+    for t in range(steps[0], steps[1]):  # no views in here: making one takes as long as ten additions
+        for b in range(samples[0], samples[1]):
+            past = sign_row * row_trace[t, b, i]
+            if past != 0:
+                r = (first + t) * batch + b
+                for k in range(start[r], start[r + 1]):
+                    j = index[k]
+                    own[j] -= past * column_size[t, b, j]
+            change = sign_row * row_size[t, b, i]
+            if change != 0:
+                for j in range(columns):
+                    own[j] += change * column_trace[t, b, j]
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
@@ -111,35 +165,24 @@ def dense_free(
     r0: int,
     r1: int,
 ) -> None:
-    """Rows ``r0:r1`` of ``weight [R, C]`` without bounds: each row stays in the nearest cache for all K steps.
-
-    ``row`` and ``column`` are (trace, amplitude); ``start`` and ``index`` list the spikes of the columns.
-    ``sign`` is that of a change by a spike of the row: 1 if rows are postsynaptic, else -1.
-    """
-    steps, batch, columns = column[0].shape
-    sign_row = weight.dtype.type(sign)
+    """:func:`add_row` for ``r0:r1``: each row stays in the nearest cache for all K steps."""
+    steps, batch, _ = column[0].shape
     for i in range(r0, r1):
-        own = weight[i]
-        for t in range(steps):
-            for b in range(batch):
-                past = sign_row * row[0][t, b, i]
-                if past != 0:
-                    size = column[1][t, b]
-                    r = (first + t) * batch + b
-                    for k in range(start[r], start[r + 1]):
-                        own[index[k]] -= past * size[index[k]]
-                change = sign_row * row[1][t, b, i]
-                if change != 0:
-                    others = column[0][t, b]
-                    for j in range(columns):
-                        own[j] += change * others[j]
+        add_row(weight, row, column, start, index, sign, first, i, (0, steps), (0, batch))
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
 def _move_listed(
-    own: Array, up: Array, down: Array, by_column: Array, spikes: Array, limits: tuple[Any, Any, Any, Any]
+    own: Array,
+    up: Array,
+    down: Array,
+    by_column: Array,
+    index: Array,
+    span: tuple[int, int],
+    limits: tuple[Any, Any, Any, Any],
 ) -> None:
-    for j in spikes:
+    for k in range(span[0], span[1]):
+        j = index[k]
         own[j] = moved(own[j], up[j], down[j], limits)
         by_column[j] = 0
 
@@ -158,7 +201,8 @@ def dense_bounded(
     bounds: Array,
 ) -> None:
     """As :func:`dense_free`, with changes that depend on the weight."""
-    steps, batch, columns = column[0].shape
+    (row_trace, row_size), (column_trace, column_size) = row, column
+    steps, batch, columns = column_trace.shape
     limits = (bounds[0], bounds[1], bounds[2], bounds[3])
     by_column, by_row = np.zeros(columns, weight.dtype), np.zeros(columns, weight.dtype)
     up, down = (by_row, by_column) if sign > 0 else (by_column, by_row)
@@ -167,25 +211,24 @@ def dense_bounded(
         for t in range(steps):
             r, fired = (first + t) * batch, False
             for b in range(batch):
-                change = row[1][t, b, i]
+                change = row_size[t, b, i]
                 if change != 0:
                     fired = True
-                    others = column[0][t, b]
                     for j in range(columns):
-                        by_row[j] += change * others[j]
+                        by_row[j] += change * column_trace[t, b, j]
             alone = batch == 1 and not fired
             for b in range(batch):
-                past, size = row[0][t, b, i], column[1][t, b]
+                past, span = row_trace[t, b, i], (start[r + b], start[r + b + 1])
                 if past != 0:
                     if alone:
-                        _move_alone(own, past, size, index[start[r] : start[r + 1]], sign, limits)
+                        _move_alone(own, past, column_size, t, index, span, sign, limits)
                     else:
-                        for k in range(start[r + b], start[r + b + 1]):
-                            by_column[index[k]] += past * size[index[k]]
+                        for k in range(span[0], span[1]):
+                            by_column[index[k]] += past * column_size[t, b, index[k]]
             if fired:
                 _move_row(own, up, down, limits)
             elif not alone:
-                _move_listed(own, up, down, by_column, index[start[r] : start[r + batch]], limits)
+                _move_listed(own, up, down, by_column, index, (start[r], start[r + batch]), limits)
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
