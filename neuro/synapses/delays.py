@@ -87,7 +87,8 @@ class DelayedLinear(nn.Module):
         kind: ``"synapse"``, a delay for each pair; ``"axon"``, one for each input; ``"dendrite"``,
             one for each output.
         dt: time step in seconds.
-        sigma: width of the taps in seconds; by default where :func:`sigma_schedule` starts.
+        sigma: width of the taps in seconds; by default where :func:`sigma_schedule` starts, which
+            :func:`neuro.fit` follows from epoch to epoch.
         delay: initial delays in seconds, one number or ``[out, in]``, ``[in]``, ``[out]`` by kind;
             by default uniform over the range.
         bias: whether to add ``bias [out]``.

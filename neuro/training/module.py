@@ -14,6 +14,7 @@ from lightning.pytorch import LightningModule, seed_everything
 from torch import Tensor
 
 from neuro.errors import InputError
+from neuro.synapses import DelayedLinear, sigma_schedule
 from neuro.training.batches import Batch, Splits, batches, epoch_seed
 from neuro.training.checkpoint import SECTION
 from neuro.training.losses import choose_loss
@@ -104,12 +105,15 @@ class Trainee(LightningModule):
         return build_optimizer(self.net, lr=recipe.lr, cell_lr=recipe.cell_lr, weight_decay=recipe.weight_decay)
 
     def on_train_epoch_start(self) -> None:
-        """Seed the epoch and set its learning rates."""
+        """Seed the epoch, set its learning rates and the width of learnable delays."""
         done = len(self.history)
         seed_everything(epoch_seed(self.recipe.seed, done), workers=True, verbose=False)
         factor = SCHEDULES[self.recipe.schedule](done, self.recipe.epochs)
         for group in self._optimizer().param_groups:
             group["lr"] = group["initial_lr"] * factor
+        for layer in self.net.modules():
+            if isinstance(layer, DelayedLinear):
+                layer.sigma = sigma_schedule(done, self.recipe.epochs, layer.max_delay, dt=layer.dt)
         self._trained = _Average()
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:

@@ -22,7 +22,7 @@ X = (torch.rand(30, 4, 5, generator=torch.Generator().manual_seed(0)) < 0.3).flo
 
 def layer(kind: str, **options: Any) -> DelayedLinear:
     torch.manual_seed(2)
-    return DelayedLinear(5, 3, 14e-3, kind=kind, dt=2e-3, **({"sigma": 3e-3} | options))
+    return DelayedLinear(5, 3, 14e-3, kind=kind, dt=2e-3, sigma=3e-3, **options)
 
 
 def as_synapses(of: DelayedLinear) -> DelayedLinear:
@@ -278,8 +278,9 @@ def test_a_delay_finds_an_offset_from_any_start() -> None:
     ],
 )
 def test_bad_arguments_are_named(options: dict[str, Any], message: str) -> None:
+    given: dict[str, Any] = {"dt": 2e-3} | options
     with pytest.raises(InputError, match=message):
-        DelayedLinear(5, 3, 14e-3, **({"dt": 2e-3} | options))
+        DelayedLinear(5, 3, 14e-3, **given)
 
 
 def test_bad_input_is_named() -> None:

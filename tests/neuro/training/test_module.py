@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 import neuro
 from neuro.errors import InputError
+from neuro.synapses import sigma_schedule
 from neuro.training.losses import Loss
 from neuro.training.module import Best, Trainee, describe
 from neuro.training.recipe import Recipe
@@ -44,6 +46,19 @@ def test_patience_stops_and_the_best_epoch_wins(toy: ModuleType) -> None:
     scores = [(row["validation_accuracy"], -row["validation_loss"]) for row in result.history]
     assert scores.index(max(scores)) == result.best_epoch - 1
     assert result.validation_accuracy == result.history[result.best_epoch - 1]["validation_accuracy"]
+
+
+def test_delays_grow_sharp_as_training_goes_on(toy: ModuleType, tmp_path: Path) -> None:
+    def made() -> neuro.Sequential:
+        torch.manual_seed(6)
+        return neuro.Sequential(neuro.DelayedLinear(11, 3, 8e-3), neuro.LIF(3))
+
+    net = made()
+    result = neuro.fit(net, toy.make_data(), epochs=8, lr=0.01, output=tmp_path)
+    (delayed,) = (m for m in net.modules() if isinstance(m, neuro.DelayedLinear))
+    assert delayed.sigma == sigma_schedule(result.best_epoch - 1, 8, 8e-3)  # that of the epoch it is left with
+    assert neuro.load(tmp_path / "network.safetensors").layers["0"].sigma == delayed.sigma
+    assert not torch.equal(delayed.delay, made().get_submodule("0").delay)  # type: ignore[arg-type]
 
 
 def test_selection_by_loss(toy: ModuleType) -> None:
