@@ -53,13 +53,14 @@ __all__ = [
     "kernels",
     "load",
     "losses",
+    "plasticity",
     "record",
     "rules",
     "save",
 ]
 
 if TYPE_CHECKING:
-    from neuro import compatibility, datasets, hardware, kernels
+    from neuro import compatibility, datasets, hardware, kernels, plasticity
     from neuro.kernels.compiler.equations import Equations, Parameter
     from neuro.kernels.compiler.route import Route
     from neuro.kernels.compiler.surrogate import Surrogate
@@ -111,6 +112,7 @@ else:
         "neuro.datasets",
         "neuro.hardware",
         "neuro.kernels",
+        "neuro.plasticity",
         "neuro.training.losses",
         "neuro.training.rules",
     )
