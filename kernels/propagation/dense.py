@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from neuro.kernels.engines.operators import operator
 from neuro.kernels.propagation.spikes import pack_words, unpack_words
 
 __all__ = ["dense_linear", "product"]
@@ -50,7 +51,7 @@ def _correlation(grad: Tensor, x: Tensor) -> Tensor:
     return product(x.t(), grad.t()).t()
 
 
-@torch.library.custom_op("neuro::dense_linear", mutates_args=())
+@operator("neuro::dense_linear")
 def _dense_linear_op(x: Tensor, weight: Tensor, bias: Tensor | None, as_bits: bool) -> tuple[Tensor, Tensor]:
     x = x.detach()
     words = pack_words(x) if as_bits else x.new_empty(0, dtype=torch.uint64)
@@ -63,7 +64,7 @@ def _dense_linear_fake(x: Tensor, weight: Tensor, bias: Tensor | None, as_bits: 
     return x.new_empty((x.shape[0], weight.shape[0])), x.new_empty(shape, dtype=torch.uint64)
 
 
-@torch.library.custom_op("neuro::dense_linear_weight_grad", mutates_args=())
+@operator("neuro::dense_linear_weight_grad")
 def _weight_grad_op(grad: Tensor, kept: Tensor, inputs: int, as_bits: bool) -> Tensor:
     grad = grad.detach().contiguous()
     return _correlation(grad, unpack_words(kept, inputs, grad.dtype) if as_bits else kept.detach())

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from neuro.errors import InputError, unknown_name
 from neuro.kernels.engines.numba_backend import run_blocks
+from neuro.kernels.engines.operators import operator
 from neuro.kernels.propagation.dense import dense_linear, product
 from neuro.kernels.propagation.spikes import count_entries, list_entries, ranges
 
@@ -45,7 +46,7 @@ def _gather(x: Tensor, counts: Tensor, weight: Tensor, bias: Tensor | None) -> t
     return out, start, index, value
 
 
-@torch.library.custom_op("neuro::event_linear", mutates_args=())
+@operator("neuro::event_linear")
 def _event_linear_op(
     x: Tensor, counts: Tensor, weight: Tensor, bias: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -80,7 +81,7 @@ def event_weight_gradient(grad: Tensor, start: Tensor, index: Tensor, value: Ten
     return table.t()
 
 
-_weight_grad_op = torch.library.custom_op("neuro::event_linear_weight_grad", event_weight_gradient, mutates_args=())
+_weight_grad_op = operator("neuro::event_linear_weight_grad")(event_weight_gradient)
 
 
 @_weight_grad_op.register_fake

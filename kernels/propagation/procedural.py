@@ -20,6 +20,7 @@ from torch import Tensor
 
 from neuro.errors import InputError, unknown_name
 from neuro.kernels.engines.numba_backend import run_blocks
+from neuro.kernels.engines.operators import operator
 from neuro.kernels.propagation.csr import CSR
 from neuro.kernels.propagation.procedural_cuda import cuda_product
 from neuro.kernels.propagation.spikes import count_entries, list_entries, ranges
@@ -185,7 +186,7 @@ def _on_gpu(x: Tensor, c: Procedural, transposed: bool) -> Tensor:
     return cuda_product(x, c.table(), (c.pre, c.post), c.seed, number, LAWS.index(c.law), ends, transposed)
 
 
-@torch.library.custom_op("neuro::procedural_product", mutates_args=())
+@operator("neuro::procedural_product")
 def _product_op(
     x: Tensor,
     transposed: bool,

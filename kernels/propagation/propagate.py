@@ -19,6 +19,7 @@ from torch import Tensor
 
 from neuro.errors import InputError, unknown_name
 from neuro.kernels.engines.numba_backend import run_blocks
+from neuro.kernels.engines.operators import operator
 from neuro.kernels.propagation.csr import CSR
 from neuro.kernels.propagation.csr_cuda import cuda_grad_input, cuda_grad_weight, cuda_scatter
 from neuro.kernels.propagation.spikes import EventList, count_entries, list_entries, ranges
@@ -41,7 +42,7 @@ def propagate_reference(x: Tensor, connections: CSR, weight: Tensor, state: Tens
     return stacked[:time], stacked[time:]
 
 
-@torch.library.custom_op("neuro::list_entries", mutates_args=())
+@operator("neuro::list_entries")
 def _rows(x: Tensor) -> Rows:
     """The entries of ``x [T, B, I]``; on a GPU none are listed, its kernels read ``x`` itself."""
     if x.is_cuda:
@@ -71,7 +72,7 @@ def _scatter(rows: Rows, connections: tuple[Tensor, ...], state: Tensor, time: i
     return arrivals
 
 
-@torch.library.custom_op("neuro::propagate", mutates_args=())
+@operator("neuro::propagate")
 def _propagate_op(
     x: Tensor | None,
     start: Tensor,
@@ -108,7 +109,7 @@ def _propagate_fake(
     return state.new_empty((state.shape[0] + time, *state.shape[1:]))
 
 
-@torch.library.custom_op("neuro::propagate_grad_input", mutates_args=())
+@operator("neuro::propagate_grad_input")
 def _grad_input_op(grad: Tensor, indptr: Tensor, indices: Tensor, weight: Tensor, delay: Tensor, time: int) -> Tensor:
     grad, weight = grad.detach().contiguous(), weight.detach()
     if grad.is_cuda:
@@ -127,7 +128,7 @@ def _grad_input_fake(grad: Tensor, indptr: Tensor, indices: Tensor, weight: Tens
     return grad.new_empty((time, grad.shape[1], indptr.shape[0] - 1))
 
 
-@torch.library.custom_op("neuro::propagate_grad_weight", mutates_args=())
+@operator("neuro::propagate_grad_weight")
 def _grad_weight_op(
     x: Tensor | None,
     start: Tensor,

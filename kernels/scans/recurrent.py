@@ -19,6 +19,7 @@ from neuro.kernels.compiler.program import Program, derive_backward, saved_state
 from neuro.kernels.compiler.reference import reference_scan
 from neuro.kernels.compiler.route import Route
 from neuro.kernels.compiler.surrogate import Surrogate
+from neuro.kernels.engines.operators import operator
 from neuro.kernels.scans.scan import ScanSpec, _check, _check_backend, _flags, _from_text, _shared, _table
 
 __all__ = ["recurrent_reference", "recurrent_scan", "recurrent_trace"]
@@ -77,7 +78,7 @@ def _kept(spec: ScanSpec, route: Route) -> tuple[tuple[int, ...], bool]:
     return saved_states(spec.program, backward), backward.uses(spec.program.inputs[0])
 
 
-@torch.library.custom_op("neuro::recurrent_scan", mutates_args=())
+@operator("neuro::recurrent_scan")
 def _recurrent_op(
     x: Tensor,
     state: Tensor,
@@ -118,7 +119,7 @@ def _recurrent_fake(
     )
 
 
-@torch.library.custom_op("neuro::recurrent_scan_backward", mutates_args=())
+@operator("neuro::recurrent_scan_backward")
 def _recurrent_backward_op(
     grad_output: Tensor,
     grad_state: Tensor,

@@ -24,6 +24,7 @@ from neuro.kernels.compiler.route import Route
 from neuro.kernels.compiler.surrogate import Surrogate
 from neuro.kernels.engines.cuda_backend import cuda_backward, cuda_forward
 from neuro.kernels.engines.numba_backend import numba_backward, numba_forward
+from neuro.kernels.engines.operators import operator
 
 __all__ = ["BACKENDS", "ScanSpec", "scan", "scan_trace"]
 
@@ -107,7 +108,7 @@ def _plan(text: str, cut_time: bool, cut_reset: bool) -> _Plan:
     return _Plan(spec, program, route, learned, saved_states(program, backward), reads_inputs)
 
 
-@torch.library.custom_op("neuro::scan", mutates_args=())
+@operator("neuro::scan")
 def _scan_op(
     inputs: Sequence[Tensor],
     state: Tensor,
@@ -142,7 +143,7 @@ def _scan_fake(
     return made(shape), made(state.shape), made((len(saved), *shape))
 
 
-@torch.library.custom_op("neuro::scan_backward", mutates_args=())
+@operator("neuro::scan_backward")
 def _scan_backward_op(
     grad_output: Tensor,
     grad_state: Tensor,
