@@ -15,7 +15,7 @@ from neuro.errors import FileFormatError, InputError, unknown_name
 from neuro.files import atomic_write
 from neuro.kernels.compiler.route import Route
 from neuro.neurons import CELLS, Cell, State
-from neuro.neurons.liquid import LIQUID
+from neuro.neurons.liquid import LIQUID, Liquid
 from neuro.neurons.recurrent import Recurrent, Stateful
 from neuro.recompute import in_stretches
 from neuro.synapses import SYNAPSES, DelayedLinear
@@ -95,6 +95,7 @@ class Sequential(nn.Module):
         *,
         route: Route | None = None,
         recompute: int | None = None,
+        timespans: Tensor | None = None,
     ) -> tuple[Tensor, NetworkState]:
         """Run a sequence.
 
@@ -104,13 +105,17 @@ class Sequential(nn.Module):
             route: edges that backward ignores (a property of the learning rule).
             recompute: keep for backward only the state at every so many steps, and run what lies between once
                 more when its gradient is due: a fraction of the memory for less than one more forward pass.
+            timespans: seconds from step to step, ``[T]`` or ``[T, B]``, where all layers with state are liquid cells.
 
         Returns:
             Output of the last layer ``[T, B, ...]`` and the state after the last step.
 
         Raises:
-            InputError: what a layer refuses; ``recompute`` that is not a positive whole number.
+            InputError: what a layer refuses; ``recompute`` that is not a positive whole number; ``timespans`` with
+                layers that go by steps, or with ``recompute``.
         """
+        if timespans is not None:
+            self._check_irregular(recompute)
         if recompute is not None and torch.is_grad_enabled():
             if state is None:  # a state of None would have no gradient to carry from stretch to stretch
                 state = self.initial_state(x.shape[1], device=x.device, dtype=x.dtype)
@@ -119,12 +124,21 @@ class Sequential(nn.Module):
         after: list[State | None] = []
         for layer, before in zip(self.layers.values(), self._check(state), strict=True):
             s: State | None = None
-            if isinstance(layer, _Carrying):
+            if isinstance(layer, Liquid):
+                x, s = layer(x, before, timespans, route=route)
+            elif isinstance(layer, _Carrying):
                 x, s = layer(x, before, route=route)
             else:
                 x = layer(x)
             after.append(s)
         return x, tuple(after)
+
+    def _check_irregular(self, recompute: int | None) -> None:
+        if recompute is not None:
+            raise InputError("timespans and recompute do not go together; leave one of them out")
+        regular = [n for n, m in self.layers.items() if isinstance(m, _Carrying) and not isinstance(m, Liquid)]
+        if regular:
+            raise InputError(f"timespans are for liquid cells, but layers {regular} go by steps; leave timespans out")
 
     def step(self, x: Tensor, state: NetworkState | None = None) -> tuple[Tensor, NetworkState]:
         """One time step: ``x`` is ``[B, ...]``; returns output ``[B, ...]`` and the new state."""

@@ -124,6 +124,20 @@ def test_a_network_takes_it(make: Callable[[], Liquid]) -> None:
 
 
 @each
+def test_a_network_hands_on_the_time_that_passed(make: Callable[[], Liquid]) -> None:
+    cell = seeded(make)
+    outputs = 2 if cell.units == 11 else 6
+    net = neuro.Sequential(cell, neuro.Linear(outputs, 4)).double()
+    out, _ = net(X, timespans=TIMES)
+    assert torch.equal(out, net.layers["1"](cell(X, None, TIMES)[0]))
+    assert not torch.allclose(out, net(X)[0], atol=1e-4)
+    with pytest.raises(InputError, match=r"for liquid cells, but layers \['1'\] go by steps"):
+        neuro.Sequential(cell, neuro.LI(outputs))(X, timespans=TIMES)
+    with pytest.raises(InputError, match="timespans and recompute do not go together"):
+        net(X, timespans=TIMES, recompute=3)
+
+
+@each
 def test_no_step_leaves_the_state_alone(make: Callable[[], Liquid]) -> None:
     cell = seeded(make)
     state = (torch.rand(5, cell.units, dtype=torch.float64),)
