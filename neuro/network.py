@@ -14,26 +14,19 @@ from torch import Tensor, nn
 from neuro.errors import FileFormatError, InputError, unknown_name
 from neuro.files import atomic_write
 from neuro.kernels.compiler.route import Route
-from neuro.neurons import CELLS, Cell, State
+from neuro.layer import Population, State, StatefulLayer
+from neuro.neurons import CELLS, Cell
 from neuro.neurons.liquid import LIQUID, Liquid
-from neuro.neurons.recurrent import Recurrent, Stateful
+from neuro.neurons.recurrent import Recurrent
 from neuro.recompute import in_stretches
-from neuro.synapses import SYNAPSES, DelayedLinear
+from neuro.synapses import SYNAPSES
 
-__all__ = ["NetworkState", "Sequential", "build", "is_stateful", "load", "record", "save"]
+__all__ = ["NetworkState", "Sequential", "build", "load", "record", "save"]
 
 NetworkState = tuple[State | None, ...]
-"""One entry per layer: the state of a cell or of delays, None for a layer that has none."""
+"""One entry per layer: its state, None for a layer that has none."""
 
 _FORMAT = "neuro.network/1"
-
-
-_Carrying = Stateful | DelayedLinear
-
-
-def is_stateful(layer: nn.Module) -> bool:
-    """Whether ``layer`` is neurons, whose state and spikes can be recorded."""
-    return isinstance(layer, Stateful)
 
 
 class Sequential(nn.Module):
@@ -65,10 +58,9 @@ class Sequential(nn.Module):
             self.add_module(name, layer)
         if not self._modules:
             raise InputError("a network needs at least one layer")
-        delayed = {m.dt for m in self.layers.values() if isinstance(m, DelayedLinear)}
-        steps = sorted({c.dt for c in self.cells.values()} | delayed)
+        steps = sorted({m.dt for m in self.layers.values() if isinstance(m, StatefulLayer)})
         if len(steps) > 1:
-            raise InputError(f"all cells and delays of a network share one dt, got {steps} s")
+            raise InputError(f"all layers of a network share one dt, got {steps} s")
 
     @property
     def layers(self) -> Mapping[str, nn.Module]:
@@ -83,10 +75,11 @@ class Sequential(nn.Module):
 
     @property
     def dt(self) -> float:
-        """Time step of the cells in seconds."""
-        if not self.cells:
+        """Time step of the layers that have state, in seconds."""
+        steps = [m.dt for m in self.layers.values() if isinstance(m, StatefulLayer)]
+        if not steps:
             raise InputError("a network without cells has no dt")
-        return next(iter(self.cells.values())).dt
+        return steps[0]
 
     def forward(
         self,
@@ -126,7 +119,7 @@ class Sequential(nn.Module):
             s: State | None = None
             if isinstance(layer, Liquid):
                 x, s = layer(x, before, timespans, route=route)
-            elif isinstance(layer, _Carrying):
+            elif isinstance(layer, StatefulLayer):
                 x, s = layer(x, before, route=route)
             else:
                 x = layer(x)
@@ -136,7 +129,7 @@ class Sequential(nn.Module):
     def _check_irregular(self, recompute: int | None) -> None:
         if recompute is not None:
             raise InputError("timespans and recompute do not go together; leave one of them out")
-        regular = [n for n, m in self.layers.items() if isinstance(m, _Carrying) and not isinstance(m, Liquid)]
+        regular = [n for n, m in self.layers.items() if isinstance(m, StatefulLayer) and not isinstance(m, Liquid)]
         if regular:
             raise InputError(f"timespans are for liquid cells, but layers {regular} go by steps; leave timespans out")
 
@@ -150,7 +143,7 @@ class Sequential(nn.Module):
     ) -> NetworkState:
         """All states zero."""
         return tuple(
-            m.initial_state(batch, device=device, dtype=dtype) if isinstance(m, _Carrying) else None
+            m.initial_state(batch, device=device, dtype=dtype) if isinstance(m, StatefulLayer) else None
             for m in self.layers.values()
         )
 
@@ -198,7 +191,7 @@ def _layer(entry: Mapping[str, Any], kinds: Mapping[str, Any]) -> nn.Module:
     if issubclass(kinds[kind], Recurrent):
         options["cell"] = _layer(options["cell"], kinds)
     layer: nn.Module = (
-        kinds[kind].from_definition(options) if issubclass(kinds[kind], Stateful) else kinds[kind](**options)
+        kinds[kind].from_definition(options) if issubclass(kinds[kind], StatefulLayer) else kinds[kind](**options)
     )
     return layer
 
@@ -217,10 +210,10 @@ def record(net: Sequential, x: Tensor, state: NetworkState | None = None) -> dic
     """
     recorded: dict[str, dict[str, Tensor]] = {}
     for (name, layer), before in zip(net.layers.items(), net._check(state), strict=True):
-        if isinstance(layer, Stateful):
+        if isinstance(layer, Population):
             x, _, traces = layer.trace(x, before)
             recorded[name] = {"z": x, **traces}
-        elif isinstance(layer, DelayedLinear):
+        elif isinstance(layer, StatefulLayer):
             x, _ = layer(x, before)
         else:
             x = layer(x)

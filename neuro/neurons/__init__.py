@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from neuro.neurons.adaptive import ALIF, PLIF, AdLIF, SEAdLIF
-from neuro.neurons.cell import Cell, State
+from neuro.neurons.cell import Cell
 from neuro.neurons.integrate_and_fire import IF, LI, LIF, CuBaLIF
 from neuro.neurons.nonlinear import EIF, QIF, AdEx, Izhikevich
 from neuro.neurons.resonate import LRU, EventGate, ResonateAndFire
@@ -27,7 +27,6 @@ __all__ = [
     "Izhikevich",
     "ResonateAndFire",
     "SEAdLIF",
-    "State",
 ]
 
 _INTEGRATE_AND_FIRE = (LIF, CuBaLIF, IF, LI)

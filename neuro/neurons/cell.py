@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import sympy
 import torch
@@ -17,15 +17,14 @@ from neuro.kernels.compiler.reference import torch_function
 from neuro.kernels.compiler.route import Route
 from neuro.kernels.compiler.surrogate import Surrogate
 from neuro.kernels.scans.scan import ScanSpec, scan, scan_trace
+from neuro.layer import Population, State
 
-__all__ = ["Cell", "State"]
+__all__ = ["Cell"]
 
 _ATTRIBUTES = frozenset({"size", "dt", "method", "reset", "surrogate", "learn", "shared", "refractory", "training"})
-State = tuple[Tensor, ...]
-"""State of one cell: one tensor ``[B, *size]`` per state variable, in the order declared."""
 
 
-class Cell(nn.Module):
+class Cell(Population):
     """A population of neurons that share one set of equations.
 
     A neuron of one's own is a subclass with ``equations``; everything else comes with it. Its parameters
@@ -214,11 +213,6 @@ class Cell(nn.Module):
         )
         return output.view(x.shape), tuple(s.view(x.shape[1:]) for s in after)
 
-    def step(self, x: Tensor, state: State, *, route: Route | None = None) -> tuple[Tensor, State]:
-        """One time step: ``x`` is ``[B, *size]``; returns output ``[B, *size]`` and the new state."""
-        z, after = self(x.unsqueeze(0), state, route=route)
-        return z[0], after
-
     @torch.no_grad()
     def trace(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State, dict[str, Tensor]]:
         """Like ``forward`` without gradients, also returning each state before its reset, ``[T, B, *size]``."""
@@ -269,7 +263,7 @@ class Cell(nn.Module):
         }
 
     @classmethod
-    def from_definition(cls, definition: Mapping[str, Any]) -> Cell:
+    def from_definition(cls, definition: Mapping[str, Any]) -> Self:
         """The cell that :meth:`definition` describes, with the declared default values."""
         size = tuple(definition["size"])
         vectors: dict[str, Any] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -15,13 +15,13 @@ from neuro.errors import InputError, unknown_name
 from neuro.kernels.compiler.route import Route
 from neuro.kernels.liquid.cfc import HEADS, MODES, cfc_scan
 from neuro.kernels.liquid.ltc import Reach, ltc_scan
-from neuro.neurons.cell import State
+from neuro.layer import Population, State
 from neuro.neurons.wiring import FullyConnected, Wiring, wiring_of
 
 __all__ = ["LIQUID", "LTC", "CfC", "Liquid"]
 
 
-class Liquid(nn.Module):
+class Liquid(Population):
     """Base of the liquid cells: ``x [T, B, inputs] -> [T, B, outputs]``, state ``(v [B, units],)``.
 
     Time between steps is ``dt`` seconds, or given with each sequence (``timespans``).
@@ -34,16 +34,11 @@ class Liquid(nn.Module):
                 raise InputError(f"{type(self).__name__} {name} must be an integer from 1 on, got {value!r}")
         if not (isinstance(dt, int | float) and math.isfinite(dt) and dt > 0):
             raise InputError(f"{type(self).__name__} dt must be a finite time above 0 s, got {dt!r}")
-        self.inputs, self.units, self.dt = inputs, units, float(dt)
+        self.inputs, self.units, self.dt, self.size = inputs, units, float(dt), (units,)
 
     def extra_repr(self) -> str:
         """Sizes and time step, for ``repr``."""
         return f"{self.inputs}, {self.units}, dt={self.dt:g} s"
-
-    @property
-    def size(self) -> tuple[int, ...]:
-        """Shape of the state of one sample."""
-        return (self.units,)
 
     def initial_state(
         self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -81,9 +76,11 @@ class Liquid(nn.Module):
         states = self._states(x, before, self._elapsed(x, timespans), backend)
         return self._output(states), (states[-1] if x.shape[0] else before,)
 
-    def step(self, x: Tensor, state: State, timespans: Tensor | None = None) -> tuple[Tensor, State]:
+    def step(
+        self, x: Tensor, state: State, timespans: Tensor | None = None, *, route: Route | None = None
+    ) -> tuple[Tensor, State]:
         """One time step: ``x`` is ``[B, inputs]``, ``timespans [B]`` seconds; returns output and the new state."""
-        y, after = self(x.unsqueeze(0), state, None if timespans is None else timespans.unsqueeze(0))
+        y, after = self(x.unsqueeze(0), state, None if timespans is None else timespans.unsqueeze(0), route=route)
         return y[0], after
 
     @torch.no_grad()
@@ -232,7 +229,7 @@ class LTC(Liquid):
         return {"inputs": self.inputs, "units": wiring, "dt": self.dt, "unfolds": self.unfolds}
 
     @classmethod
-    def from_definition(cls, definition: Mapping[str, Any]) -> LTC:
+    def from_definition(cls, definition: Mapping[str, Any]) -> Self:
         """The layer that :meth:`definition` describes, freshly initialised."""
         options = dict(definition)
         return cls(options.pop("inputs"), wiring_of(options.pop("units")), **options)
@@ -293,11 +290,6 @@ class CfC(Liquid):
         """What rebuilds this layer but for its values, JSON-able."""
         sizes = {"inputs": self.inputs, "units": self.units, "hidden": self.hidden}
         return {**sizes, "mode": self.mode, "dt": self.dt}
-
-    @classmethod
-    def from_definition(cls, definition: Mapping[str, Any]) -> CfC:
-        """The layer that :meth:`definition` describes, freshly initialised."""
-        return cls(**definition)
 
 
 LIQUID: Mapping[str, type[LTC | CfC]] = MappingProxyType({"LTC": LTC, "CfC": CfC})

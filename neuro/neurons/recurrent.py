@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from neuro.errors import InputError
 from neuro.kernels.compiler.route import Route
 from neuro.kernels.scans.recurrent import recurrent_scan, recurrent_trace
-from neuro.neurons.cell import Cell, State
-from neuro.neurons.liquid import Liquid
+from neuro.layer import Population, State
+from neuro.neurons.cell import Cell
 
-__all__ = ["Recurrent", "Stateful"]
+__all__ = ["Recurrent"]
 
 
-class Recurrent(nn.Module):
+class Recurrent(Population):
     """``cell`` with all-to-all synapses onto itself: ``I[t] = x[t] + W y[t-1]``, one step of delay.
 
     State is explicit: the cell's own, then the last output. ``weight [N, N]`` (post, pre) starts
@@ -53,19 +53,9 @@ class Recurrent(nn.Module):
             raise InputError(f"Recurrent weight must be [N, N] = {(neurons, neurons)} (post, pre), got {got}")
         if not bool(torch.isfinite(weight).all()):
             raise InputError("Recurrent weight must be finite, got NaN or inf")
-        self.cell = cell
+        self.cell, self.size, self.dt = cell, cell.size, cell.dt
         # Stored column by column, so that the synapses of one presynaptic neuron are contiguous.
         self.weight = nn.Parameter(weight.detach().t().clone(memory_format=torch.contiguous_format).t())
-
-    @property
-    def size(self) -> tuple[int, ...]:
-        """Shape of the population."""
-        return self.cell.size
-
-    @property
-    def dt(self) -> float:
-        """Time step in seconds."""
-        return self.cell.dt
 
     def initial_state(
         self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -97,11 +87,6 @@ class Recurrent(nn.Module):
             self.cell._spec, flat, before, values, self.weight, last, route=route, backend=backend, text=self.cell._text
         )
         return made.view(x.shape), self._state(x, made, after, last)
-
-    def step(self, x: Tensor, state: State, *, route: Route | None = None) -> tuple[Tensor, State]:
-        """One time step: ``x`` is ``[B, *size]``; returns output ``[B, *size]`` and the new state."""
-        z, after = self(x.unsqueeze(0), state, route=route)
-        return z[0], after
 
     @torch.no_grad()
     def trace(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State, dict[str, Tensor]]:
@@ -136,10 +121,6 @@ class Recurrent(nn.Module):
         return {"cell": {"type": type(self.cell).__name__, **self.cell.definition()}}
 
     @classmethod
-    def from_definition(cls, definition: Mapping[str, Any]) -> Recurrent:
+    def from_definition(cls, definition: Mapping[str, Any]) -> Self:
         """The layer that :meth:`definition` describes, its ``cell`` already built, freshly initialised."""
         return cls(definition["cell"])
-
-
-Stateful = Cell | Recurrent | Liquid
-"""Layers that carry state from step to step, for ``isinstance``."""

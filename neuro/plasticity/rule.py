@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from neuro.errors import InputError, unknown_name
-from neuro.network import NetworkState, Sequential, is_stateful
+from neuro.layer import Population
+from neuro.network import NetworkState, Sequential
 
 __all__ = ["Activity", "LocalResult", "LocalRule", "write_grad"]
 
@@ -122,7 +123,7 @@ def write_grad(
     for name, rule in rules.items():
         follower = names[names.index(name) + 1 : names.index(name) + 2]
         pre, drive = passed[name]
-        post = passed[follower[0]][1] if follower and is_stateful(net.layers[follower[0]]) else drive
+        post = passed[follower[0]][1] if follower and isinstance(net.layers[follower[0]], Population) else drive
         seen = Activity(pre, drive, post, modulator)
         delta, states[name] = rule.change(learned[name], seen, (past or {}).get(name))
         held = learned[name].grad

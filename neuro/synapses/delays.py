@@ -19,14 +19,13 @@ from neuro.kernels.delays.rounded import rounded_linear, shift
 from neuro.kernels.delays.taps import each_tap, filter_delays
 from neuro.kernels.propagation.dense import dense_linear
 from neuro.kernels.propagation.event_linear import event_linear
+from neuro.layer import State, StatefulLayer
 
 __all__ = ["KINDS", "DelayedLinear", "sigma_schedule"]
 
 KINDS = ("synapse", "axon", "dendrite")
 _NARROWEST = 0.5  # sigma in steps at the end of the schedule: the paper's 0.23 and the 0.27 it adds
 _ADDED = 0.27
-
-State = tuple[Tensor, ...]
 
 
 def sigma_schedule(epoch: int, epochs: int, max_delay: float, *, dt: float = 1e-3) -> float:
@@ -64,7 +63,7 @@ def _taps(max_delay: float, dt: float) -> int:
     return round(steps) + 1
 
 
-class DelayedLinear(nn.Module):
+class DelayedLinear(StatefulLayer):
     """All-to-all synapses with delays: ``x [T, B, in] -> [T, B, out]``.
 
     ``y[t, b, o] = sum_i sum_d weight[o, i] k(d; delay[o, i], sigma) x[t - d, b, i] + bias[o]``, d from
@@ -219,11 +218,6 @@ class DelayedLinear(nn.Module):
         y, after = getattr(self, f"_{self.kind}")(x.detach() if cut else x, past)
         y = y + self._at_once(x) if cut and x.requires_grad else y
         return y if self.bias is None else y + self.bias, (after.transpose(0, 1),)
-
-    def step(self, x: Tensor, state: State, *, route: Route | None = None) -> tuple[Tensor, State]:
-        """One time step: ``x`` is ``[B, in]``; returns ``[B, out]`` and the new state."""
-        y, after = self(x.unsqueeze(0), state, route=route)
-        return y[0], after
 
     def _past(self, batch: int, state: State | None) -> Tensor | None:
         """The state time first, ``[D - 1, B, N]``."""

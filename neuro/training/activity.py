@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from neuro.errors import InputError
-from neuro.network import is_stateful
+from neuro.layer import Population
 from neuro.synapses import Conv2d, DelayedLinear, Linear
 from neuro.training.metrics import fan_out
 
@@ -132,7 +132,7 @@ class ActivityCounter:
 
     def __init__(self, net: Sequential) -> None:
         self._layers = dict(net.layers)
-        self._cells = {name: _Tally(layer) for name, layer in net.layers.items() if is_stateful(layer)}
+        self._cells = {name: _Tally(layer) for name, layer in net.layers.items() if isinstance(layer, Population)}
         self._synapses = {
             name: _Tally(layer)
             for name, layer in net.layers.items()

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from neuro.errors import InputError
 from neuro.kernels.compiler.reference import torch_function
+from neuro.layer import Population
 from neuro.neurons import Cell
-from neuro.neurons.recurrent import Stateful
 from neuro.synapses import Conv2d, DelayedLinear, Linear
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def calibrate(net: Sequential, x: Tensor, *, drive: float = 0.5) -> Sequential:
         raise InputError(f"calibration needs a batch with samples in it, got shape {list(x.shape)}")
     synapses: list[nn.Module] = []
     for name, layer in net.layers.items():
-        if not isinstance(layer, Stateful):
+        if not isinstance(layer, Population):
             synapses.append(layer)
             continue
         weighted = [s for s in synapses if isinstance(s, Linear | Conv2d | DelayedLinear)]

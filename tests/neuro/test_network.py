@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 
 import neuro
 from neuro.errors import FileFormatError, InputError
-from neuro.network import build, is_stateful
+from neuro.layer import Population
+from neuro.network import build
 
 
 def network() -> neuro.Sequential:
@@ -137,5 +138,5 @@ def test_wrong_networks_are_named() -> None:
         neuro.Sequential(torch.nn.ReLU()).definition()
     with pytest.raises(InputError, match="did you mean 'Linear'"):
         build({"layers": [{"name": "0", "type": "Liner"}]})
-    assert is_stateful(neuro.LIF(2))
-    assert not is_stateful(neuro.Flatten())
+    assert isinstance(neuro.LIF(2), Population)
+    assert not isinstance(neuro.Flatten(), Population)

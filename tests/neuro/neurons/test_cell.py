@@ -35,7 +35,7 @@ class Adaptive(Cell):
     )
 
 
-KINDS = [*CELLS.values(), Adaptive]
+KINDS: list[type[neuro.Cell]] = [*CELLS.values(), Adaptive]
 IDS = [k.__name__ for k in KINDS]
 
 

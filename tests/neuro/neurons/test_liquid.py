@@ -13,7 +13,8 @@ import torch.nn.functional as F
 
 import neuro
 from neuro.errors import InputError
-from neuro.network import build, is_stateful
+from neuro.layer import Population
+from neuro.network import build
 from neuro.neurons.liquid import LIQUID, Liquid
 
 MAKERS: tuple[Callable[[], Liquid], ...] = (
@@ -41,7 +42,7 @@ def test_shapes_and_repr(make: Callable[[], Liquid]) -> None:
     y, (v,) = cell(X)
     assert y.shape == (12, 5, 2 if cell.units == 11 else 6)
     assert v.shape == (5, *cell.size)
-    assert is_stateful(cell)
+    assert isinstance(cell, Population)
     assert repr(cell).startswith(f"{type(cell).__name__}(3, {cell.units}, dt=")
 
 
@@ -110,7 +111,7 @@ def test_copies_and_files_keep_it(make: Callable[[], Liquid], tmp_path: Path) ->
 @each
 def test_a_network_takes_it(make: Callable[[], Liquid]) -> None:
     cell = seeded(make)
-    net = neuro.Sequential(cell, neuro.Linear(2 if cell.units == 11 else 6, 4), neuro.LIF(4)).double()
+    net = neuro.Sequential(cell, neuro.Linear(2 if cell.units == 11 else 6, 4), neuro.LIF(4, tau=20 * cell.dt, dt=cell.dt)).double()
     out, state = net(X)
     assert [s is None for s in state] == [False, True, False]
     assert list(net.cells) == ["2"]
@@ -132,7 +133,7 @@ def test_a_network_hands_on_the_time_that_passed(make: Callable[[], Liquid]) -> 
     assert torch.equal(out, net.layers["1"](cell(X, None, TIMES)[0]))
     assert not torch.allclose(out, net(X)[0], atol=1e-4)
     with pytest.raises(InputError, match=r"for liquid cells, but layers \['1'\] go by steps"):
-        neuro.Sequential(cell, neuro.LI(outputs))(X, timespans=TIMES)
+        neuro.Sequential(cell, neuro.LI(outputs, tau=9.0, dt=cell.dt))(X, timespans=TIMES)
     with pytest.raises(InputError, match="timespans and recompute do not go together"):
         net(X, timespans=TIMES, recompute=3)
 

@@ -9,7 +9,8 @@ import torch
 
 import neuro
 from neuro.errors import InputError
-from neuro.network import build, is_stateful
+from neuro.layer import Population
+from neuro.network import build
 
 X = torch.randn(12, 3, 4, 2, generator=torch.Generator().manual_seed(2)) * 15 + 6
 
@@ -77,7 +78,7 @@ def test_split_gradients_equal_whole_gradients() -> None:
 def test_a_network_takes_it_and_the_file_keeps_it(tmp_path: Path) -> None:
     net = network()
     out, state = net(EVENTS)
-    assert is_stateful(net.layers["1"])
+    assert isinstance(net.layers["1"], Population)
     assert net.cells["1"] is net.layers["1"].cell
     assert [s is None for s in state] == [True, False, True]
     recorded = neuro.record(net, EVENTS)

@@ -1,0 +1,71 @@
+"""The one contract of layers that carry state from step to step."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from neuro.kernels.compiler.route import Route
+
+__all__ = ["Population", "State", "StatefulLayer"]
+
+State = tuple[Tensor, ...]
+"""State of one layer: tensors whose first size is the batch."""
+
+
+class StatefulLayer(nn.Module, ABC):
+    """A layer whose state goes in and comes out; nothing is remembered between calls.
+
+    For every such layer: a sequence is the same as its steps, one after the other, and a sequence
+    in pieces, the state carried on, is the same as the whole.
+
+    Attributes:
+        dt: time step in seconds.
+    """
+
+    dt: float
+
+    @abstractmethod
+    def initial_state(
+        self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> State:
+        """The state before the first step."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, state: State | None = None, *, route: Route | None = None) -> tuple[Tensor, State]:
+        """Run a sequence ``[T, B, ...]``; returns the output, time first, and the state after the last step.
+
+        ``state`` is the initial one unless given; ``route`` names the edges that backward ignores.
+        """
+
+    def step(self, x: Tensor, state: State, *, route: Route | None = None) -> tuple[Tensor, State]:
+        """One time step: ``x`` is ``[B, ...]``; returns the output of that step and the new state."""
+        y, after = self(x.unsqueeze(0), state, route=route)
+        return y[0], after
+
+    @abstractmethod
+    def definition(self) -> dict[str, Any]:
+        """What rebuilds this layer but for its values, JSON-able."""
+
+    @classmethod
+    def from_definition(cls, definition: Mapping[str, Any]) -> Self:
+        """The layer that :meth:`definition` describes, freshly initialised."""
+        return cls(**definition)
+
+
+class Population(StatefulLayer):
+    """Neurons: a layer with state whose activity can be recorded.
+
+    Attributes:
+        size: shape of the population.
+    """
+
+    size: tuple[int, ...]
+
+    @abstractmethod
+    def trace(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State, dict[str, Tensor]]:
+        """Like ``forward`` without gradients, also returning each state variable by name, ``[T, B, *size]``."""
