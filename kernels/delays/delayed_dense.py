@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from neuro.kernels.delays.taps import each_tap, mean_delay
+from neuro.kernels.engines.operators import operator
 from neuro.kernels.propagation.dense import product
 
 __all__ = ["dense_product", "input_gradient"]
 
 
-@torch.library.custom_op("neuro::delayed_linear_grad_input", mutates_args=())
+@operator("neuro::delayed_linear_grad_input")
 def input_gradient(grad: Tensor, weight: Tensor, delay: Tensor, sigma: float, taps: int) -> Tensor:
     """Gradient to the input, ``[T + D - 1, B, I]``, from ``grad [T, B, O]``; weight and delay (in steps) are ``[O, I]``."""
     time, batch, _ = grad.shape
@@ -34,7 +35,7 @@ def _input_gradient_fake(grad: Tensor, weight: Tensor, delay: Tensor, sigma: flo
     return grad.new_empty((grad.shape[0] + taps - 1, grad.shape[1], weight.shape[1]))
 
 
-@torch.library.custom_op("neuro::delayed_linear_dense", mutates_args=())
+@operator("neuro::delayed_linear_dense")
 def _dense_op(x: Tensor, weight: Tensor, delay: Tensor, sigma: float, taps: int) -> Tensor:
     time, x = x.shape[0] - taps + 1, x.detach().contiguous()
     out = x.new_zeros((time * x.shape[1], weight.shape[0]))
@@ -52,7 +53,7 @@ def _dense_fake(x: Tensor, weight: Tensor, delay: Tensor, sigma: float, taps: in
     return x.new_empty((x.shape[0] - taps + 1, x.shape[1], weight.shape[0]))
 
 
-@torch.library.custom_op("neuro::delayed_linear_dense_grad_parameters", mutates_args=())
+@operator("neuro::delayed_linear_dense_grad_parameters")
 def _dense_grad_parameters_op(
     x: Tensor, weight: Tensor, delay: Tensor, sigma: float, grad: Tensor, taps: int
 ) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from neuro.kernels.delays.delayed_cuda import cuda_backward, cuda_forward
 from neuro.kernels.delays.delayed_dense import input_gradient
 from neuro.kernels.engines.numba_backend import run_blocks
+from neuro.kernels.engines.operators import operator
 from neuro.kernels.propagation.spikes import count_entries, list_entries, ranges
 
 __all__ = ["event_product"]
@@ -25,7 +26,7 @@ _BLOCK = 6 * 2**20  # bytes of a sequence it works on at once
 Events = tuple[Tensor, Tensor, Tensor]
 
 
-@torch.library.custom_op("neuro::delay_events", mutates_args=())
+@operator("neuro::delay_events")
 def _events_op(x: Tensor) -> Events:
     """Events of ``x [T + D - 1, B, I]`` sorted by channel; on a GPU none are listed, its kernels read ``x`` itself."""
     batch, channels = x.shape[1:]
@@ -62,7 +63,7 @@ def _columns(a: Tensor) -> Tensor:
     return a.detach().t().contiguous()
 
 
-@torch.library.custom_op("neuro::delayed_linear", mutates_args=())
+@operator("neuro::delayed_linear")
 def _delayed_op(
     x: Tensor, first: Tensor, step: Tensor, value: Tensor, weight: Tensor, delay: Tensor, sigma: float, taps: int
 ) -> Tensor:
@@ -86,7 +87,7 @@ def _delayed_fake(
     return x.new_empty((x.shape[0] - taps + 1, x.shape[1], weight.shape[0]))
 
 
-@torch.library.custom_op("neuro::delayed_linear_grad_parameters", mutates_args=())
+@operator("neuro::delayed_linear_grad_parameters")
 def _grad_parameters_op(
     x: Tensor | None,
     first: Tensor,

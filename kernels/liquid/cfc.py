@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from neuro.errors import InputError, unknown_name
+from neuro.kernels.engines.operators import operator
 from neuro.kernels.liquid.ltc import check_backend, check_elapsed
 
 __all__ = ["HEADS", "MODES", "cfc_reference", "cfc_scan"]
@@ -65,7 +66,7 @@ def _engine(like: Tensor) -> tuple[Callable[..., Any], Callable[..., Any]]:
     return forward_steps, backward_steps
 
 
-@torch.library.custom_op("neuro::cfc_scan", mutates_args=())
+@operator("neuro::cfc_scan")
 def _cfc_op(
     drive: Tensor,
     first: Tensor,
@@ -143,7 +144,7 @@ def _cfc_fake(
     return drive.new_empty((time, *first.shape)), drive.new_empty(kept[0]), drive.new_empty(kept[1])
 
 
-@torch.library.custom_op("neuro::cfc_scan_backward", mutates_args=())
+@operator("neuro::cfc_scan_backward")
 def _cfc_backward_op(
     grad: Tensor,
     first: Tensor,

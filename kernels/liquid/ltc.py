@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from neuro.errors import InputError, unknown_name
+from neuro.kernels.engines.operators import operator
 
 __all__ = ["BACKENDS", "Reach", "ltc_reference", "ltc_scan"]
 
@@ -93,7 +94,7 @@ def _engine(like: Tensor) -> tuple[Callable[..., Any], Callable[..., Any]]:
     return forward, backward
 
 
-@torch.library.custom_op("neuro::ltc_scan", mutates_args=())
+@operator("neuro::ltc_scan")
 def _ltc_op(
     x: Tensor,
     first: Tensor,
@@ -128,7 +129,7 @@ def _ltc_fake(
     return x.new_empty((*x.shape[:2], first.shape[1]))
 
 
-@torch.library.custom_op("neuro::ltc_scan_backward", mutates_args=())
+@operator("neuro::ltc_scan_backward")
 def _ltc_backward_op(
     x: Tensor,
     first: Tensor,

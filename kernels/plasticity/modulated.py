@@ -15,6 +15,7 @@ from torch import Tensor
 
 from neuro.errors import InputError
 from neuro.kernels.engines.numba_backend import run_blocks
+from neuro.kernels.engines.operators import operator
 from neuro.kernels.plasticity.law import TimingLaw, Traces
 from neuro.kernels.plasticity.sides import (
     Side,
@@ -139,7 +140,7 @@ def _turned(eligibility: Tensor, weight: Tensor) -> Tensor:
     return eligibility.transpose(1, 2) if weight.dim() == 2 and not weight.is_contiguous() else eligibility
 
 
-@torch.library.custom_op("neuro::modulated_stdp", mutates_args=())
+@operator("neuro::modulated_stdp")
 def _modulated_op(
     weight: Tensor,
     x: Tensor | None,

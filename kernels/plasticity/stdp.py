@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from neuro.kernels.engines.numba_backend import run_blocks
+from neuro.kernels.engines.operators import operator
 from neuro.kernels.plasticity.law import TimingLaw, Traces
 from neuro.kernels.plasticity.sides import (
     Side,
@@ -151,7 +152,7 @@ def _sparse_chunk(
     run_blocks([lambda call=call: run_rows(*call) for call in calls])  # type: ignore[misc]
 
 
-@torch.library.custom_op("neuro::stdp", mutates_args=())
+@operator("neuro::stdp")
 def _stdp_op(
     weight: Tensor,
     x: Tensor | None,
