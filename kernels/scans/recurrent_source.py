@@ -9,8 +9,11 @@ the weight, all rows at once.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
+from pathlib import Path
 
+from neuro.kernels import engines
 from neuro.kernels.compiler.equations import SPIKE
 from neuro.kernels.compiler.numba_source import _Lines, _reset, _split, _t
 from neuro.kernels.compiler.program import Backward, Program, current_states, uses_spike
@@ -18,7 +21,10 @@ from neuro.kernels.compiler.surrogate import SURROGATES
 
 __all__ = ["recurrent_backward_source", "recurrent_forward_source"]
 
-_START = """import math
+# Of the steps the kernel calls: a change there makes a new module too, so that no stale compiled code is met.
+_LANES = hashlib.sha256((Path(engines.__path__[0]) / "lanes_numba.py").read_bytes()).hexdigest()[:12]
+_START = """# lanes {lanes}
+import math
 
 import numba
 import numpy as np
@@ -65,7 +71,7 @@ _GATHER = """def gather(before, index, value, weight, current):
 
 
 def _whole(dtype: str, *functions: str) -> str:
-    return _START.format(dtype=dtype) + "\n\n".join(_DECORATOR + text for text in functions)
+    return _START.format(dtype=dtype, lanes=_LANES) + "\n\n".join(_DECORATOR + text for text in functions)
 
 
 def recurrent_forward_source(

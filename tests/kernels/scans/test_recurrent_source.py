@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import hashlib
+from pathlib import Path
 
 from neuro.kernels.compiler.program import compile_program, derive_backward, saved_states
 from neuro.kernels.compiler.route import Route
+from neuro.kernels.engines import lanes_numba
 from neuro.kernels.scans.recurrent_source import recurrent_backward_source, recurrent_forward_source
 from neuro.neurons import CuBaLIF
 
@@ -30,6 +33,12 @@ def test_nothing_is_multiplied_back_where_the_recurrence_is_cut() -> None:
     cut = recurrent_backward_source(PROGRAM, BACKWARD, "float32", SAVED, "atan", False)
     assert "gy = _gy_row[_n] + _up_row[_n]" in whole
     assert "_up_row" not in cut
+
+
+def test_a_change_of_the_vector_steps_makes_a_new_module() -> None:
+    path = Path(lanes_numba.__file__)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert f"# lanes {digest[:12]}\n" in recurrent_forward_source(PROGRAM, "float32", (), False)
 
 
 def test_no_fused_multiply_add_may_make_it_spike_otherwise() -> None:
