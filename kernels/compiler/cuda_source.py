@@ -125,6 +125,7 @@ extern "C" __global__ void scan_backward(
     const long long m = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     if (m >= M) return;
     const long long n = m % N;
+    (void)n;  // a cell whose backward step reads no coefficient has no use for it
 {load}
     for (long long t1 = T; t1 > 0; t1 -= {ahead}) {{
         const int steps = t1 < {ahead} ? (int)t1 : {ahead};

@@ -8,6 +8,13 @@ from neuro.neurons.cell import Cell
 from neuro.neurons.integrate_and_fire import IF, LI, LIF, CuBaLIF
 from neuro.neurons.nonlinear import EIF, QIF, AdEx, Izhikevich
 from neuro.neurons.resonate import LRU, EventGate, ResonateAndFire
+from neuro.neurons.synaptic import (
+    AlphaSynapse,
+    DoubleExponentialSynapse,
+    ExponentialSynapse,
+    ShortTermPlasticity,
+    Sigma,
+)
 
 __all__ = [
     "ALIF",
@@ -21,19 +28,25 @@ __all__ = [
     "QIF",
     "AdEx",
     "AdLIF",
+    "AlphaSynapse",
     "Cell",
     "CuBaLIF",
+    "DoubleExponentialSynapse",
     "EventGate",
+    "ExponentialSynapse",
     "Izhikevich",
     "ResonateAndFire",
     "SEAdLIF",
+    "ShortTermPlasticity",
+    "Sigma",
 ]
 
 _INTEGRATE_AND_FIRE = (LIF, CuBaLIF, IF, LI)
 _ADAPTIVE = (PLIF, ALIF, AdLIF, SEAdLIF)
 _NONLINEAR = (QIF, EIF, AdEx, Izhikevich)
 _RESONATE = (ResonateAndFire, LRU, EventGate)
+_SYNAPTIC = (ExponentialSynapse, AlphaSynapse, DoubleExponentialSynapse, ShortTermPlasticity, Sigma)
 CELLS: Mapping[str, type[Cell]] = MappingProxyType(
-    {c.__name__: c for c in (*_INTEGRATE_AND_FIRE, *_ADAPTIVE, *_NONLINEAR, *_RESONATE)}
+    {c.__name__: c for c in (*_INTEGRATE_AND_FIRE, *_ADAPTIVE, *_NONLINEAR, *_RESONATE, *_SYNAPTIC)}
 )
 """The cells that come with neuro, by name."""

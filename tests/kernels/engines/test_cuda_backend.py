@@ -37,7 +37,7 @@ OWN = Equations(
     },
 )
 SCALE = MappingProxyType(
-    {"IF": 100.0, "AdEx": 1.5e-9, "Izhikevich": 20.0, "QIF": 4.0, "EIF": 4.0}
+    {"IF": 100.0, "AdEx": 1.5e-9, "Izhikevich": 20.0, "QIF": 4.0, "EIF": 4.0, "ShortTermPlasticity": 0.3}
 )  # currents that make them spike
 KINDS = (LIF.equations, CuBaLIF.equations, LI.equations, OWN, SEAdLIF.equations, Izhikevich.equations)
 

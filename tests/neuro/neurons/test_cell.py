@@ -39,7 +39,7 @@ KINDS: list[type[neuro.Cell]] = [*CELLS.values(), Adaptive]
 IDS = [k.__name__ for k in KINDS]
 
 
-SCALES = {"IF": 600.0, "AdEx": 5e-9, "Izhikevich": 100.0, "ResonateAndFire": 60.0}
+SCALES = {"IF": 600.0, "AdEx": 5e-9, "Izhikevich": 100.0, "ResonateAndFire": 60.0, "ShortTermPlasticity": 0.3}
 """Input that makes a cell spike, where it is not around 15."""
 EXPONENTIAL = ("EIF", "AdEx")
 """Cells with a transcendental function in the loop, whose last bits differ between torch and the kernels' libm."""
