@@ -13,6 +13,7 @@ from typing import Any
 import nir
 import numpy as np
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import type_before_parametrizations
 
 import neuro
 from neuro.errors import InputError
@@ -165,7 +166,7 @@ def _shapes(net: Sequential, given: Shape | None) -> list[Shape]:
 
 
 def _check_kind(name: str, layer: nn.Module) -> None:
-    if type(layer) not in WRITERS:
+    if type_before_parametrizations(layer) not in WRITERS:
         known = ", ".join(kind.__name__ for kind in WRITERS)
         raise InputError(f"layer {name!r} ({type(layer).__name__}) has no node in NIR (known: {known})")
 
@@ -178,7 +179,8 @@ def _node(name: str, layer: nn.Module, shape: Shape, allow: Collection[str]) -> 
                     f"layer {name!r} ({type(layer).__name__}): {why}; other libraries would run another network; "
                     f"accept that with allow=({loss!r},)"
                 )
-    node = WRITERS[type(layer)](layer, shape)
+    # A parametrised layer is written with the weights it uses: standardised, quantised or binary.
+    node = WRITERS[type_before_parametrizations(layer)](layer, shape)
     if kept := _metadata(layer):
         node.metadata = {METADATA: kept}
     return node

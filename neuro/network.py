@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import type_before_parametrizations
 
 from neuro.errors import FileFormatError, InputError, unknown_name
 from neuro.files import atomic_write
@@ -20,6 +21,7 @@ from neuro.neurons.liquid import LIQUID, Liquid
 from neuro.neurons.recurrent import Recurrent
 from neuro.recompute import in_stretches
 from neuro.synapses import SYNAPSES
+from neuro.synapses.weights import describe, restore
 
 __all__ = ["NetworkState", "Sequential", "build", "load", "record", "save"]
 
@@ -156,17 +158,20 @@ class Sequential(nn.Module):
 
     def definition(self) -> dict[str, Any]:
         """The architecture without weights, JSON-able; :func:`build` is its inverse."""
-        layers = [{"name": n, "type": type(m).__name__, **_definition(n, m)} for n, m in self.layers.items()]
+        layers = [
+            {"name": n, "type": type_before_parametrizations(m).__name__, **_definition(n, m)}
+            for n, m in self.layers.items()
+        ]
         return {"format": _FORMAT, "layers": layers}
 
 
 def _definition(name: str, layer: nn.Module) -> dict[str, Any]:
-    describe: Callable[[], dict[str, Any]] | None = getattr(layer, "definition", None)
-    if describe is None:
+    own: Callable[[], dict[str, Any]] | None = getattr(layer, "definition", None)
+    if own is None:
         raise InputError(
             f"layer {name!r} ({type(layer).__name__}) has no definition(), so it cannot be written to a file"
         )
-    return describe()
+    return {**own(), **describe(layer)}
 
 
 def build(definition: Mapping[str, Any], *, cells: Iterable[type[Cell]] = ()) -> Sequential:
@@ -187,13 +192,13 @@ def _layer(entry: Mapping[str, Any], kinds: Mapping[str, Any]) -> nn.Module:
     kind = entry["type"]
     if kind not in kinds:
         raise unknown_name("layer type", kind, kinds)
-    options = {k: v for k, v in entry.items() if k not in ("name", "type")}
+    options = {k: v for k, v in entry.items() if k not in ("name", "type", "weights")}
     if issubclass(kinds[kind], Recurrent):
         options["cell"] = _layer(options["cell"], kinds)
     layer: nn.Module = (
         kinds[kind].from_definition(options) if issubclass(kinds[kind], StatefulLayer) else kinds[kind](**options)
     )
-    return layer
+    return restore(layer, entry.get("weights", ()))
 
 
 @torch.no_grad()

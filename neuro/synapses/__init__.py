@@ -8,9 +8,28 @@ from types import MappingProxyType
 from torch import nn
 
 from neuro.synapses.delays import DelayedLinear, sigma_schedule
-from neuro.synapses.dense import STATELESS, Conv2d, Flatten, Linear, SumPool2d
+from neuro.synapses.delta import Delta
+from neuro.synapses.dense import STATELESS, Conv1d, Conv2d, Flatten, Linear, OneToOne, SumPool2d
+from neuro.synapses.sparse import SparseLinear
+from neuro.synapses.weights import binarise, quantise, standardise
 
-__all__ = ["SYNAPSES", "Conv2d", "DelayedLinear", "Flatten", "Linear", "SumPool2d", "sigma_schedule"]
+__all__ = [
+    "SYNAPSES",
+    "Conv1d",
+    "Conv2d",
+    "DelayedLinear",
+    "Delta",
+    "Flatten",
+    "Linear",
+    "OneToOne",
+    "SparseLinear",
+    "SumPool2d",
+    "binarise",
+    "quantise",
+    "sigma_schedule",
+    "standardise",
+]
 
-SYNAPSES: Mapping[str, type[nn.Module]] = MappingProxyType({**STATELESS, "DelayedLinear": DelayedLinear})
+_OTHERS = (DelayedLinear, SparseLinear, Delta)
+SYNAPSES: Mapping[str, type[nn.Module]] = MappingProxyType({**STATELESS, **{c.__name__: c for c in _OTHERS}})
 """The synapses that come with neuro, by name."""

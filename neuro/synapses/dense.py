@@ -1,21 +1,22 @@
-"""Synapses that pass every presynaptic spike at once: dense, convolution, pooling, reshaping.
+"""Synapses that pass every presynaptic spike at once: dense, one to one, convolution, pooling, reshaping.
 
 All take and return time-first sequences ``[T, B, ...]`` and hold no state.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neuro.errors import InputError, unknown_name
 from neuro.kernels.propagation.event_linear import MODES, event_linear
 
-__all__ = ["STATELESS", "Conv2d", "Flatten", "Linear", "SumPool2d"]
+__all__ = ["STATELESS", "Conv1d", "Conv2d", "Flatten", "Linear", "OneToOne", "SumPool2d"]
 
 Pair = int | tuple[int, int]
 
@@ -53,6 +54,92 @@ class Linear(nn.Linear):
         """What rebuilds this layer but for its weights."""
         sizes = {"in_features": self.in_features, "out_features": self.out_features}
         return sizes | {"bias": self.bias is not None, "mode": self.mode}
+
+
+class OneToOne(nn.Module):
+    """A weight for each neuron: ``x [T, B, *size] -> [T, B, *size]``, ``y = weight x + bias``.
+
+    Args:
+        size: number of neurons, or their shape.
+        bias: whether each has a constant input.
+
+    Attributes:
+        weight: ``[*size]``, one at first.
+        bias: ``[*size]`` (zero at first) or None.
+
+    Raises:
+        InputError: sizes that are not positive integers.
+
+    >>> OneToOne(3)(torch.ones(2, 1, 3)).shape
+    torch.Size([2, 1, 3])
+    """
+
+    def __init__(self, size: int | Sequence[int], bias: bool = False) -> None:
+        super().__init__()
+        self.size = (size,) if isinstance(size, int) else tuple(size)
+        if not self.size or any(not isinstance(n, int) or n < 1 for n in self.size):
+            raise InputError(f"OneToOne size must be positive integers, got {size}")
+        self.weight = nn.Parameter(torch.ones(self.size))
+        self.bias = nn.Parameter(torch.zeros(self.size)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[T, B, *size]`` to ``[T, B, *size]``."""
+        if tuple(x.shape[2:]) != self.size:
+            raise InputError(f"OneToOne takes [T, B, *{self.size}] (time first), got {tuple(x.shape)}")
+        y = x * self.weight
+        return y if self.bias is None else y + self.bias
+
+    def definition(self) -> dict[str, Any]:
+        """What rebuilds this layer but for its weights."""
+        return {"size": list(self.size), "bias": self.bias is not None}
+
+    def extra_repr(self) -> str:
+        """The size."""
+        return str(self.size)
+
+
+class Conv1d(nn.Module):
+    """Synapses along one axis of space: ``[T, B, C, L] -> [T, B, C', L']``, ``weight [C', C, k]``, ``bias [C']``.
+
+    ``L`` is space (frequency channels of a cochlea), not time.
+
+    >>> Conv1d(1, 8, 5, stride=2)(torch.zeros(10, 3, 1, 64)).shape
+    torch.Size([10, 3, 8, 30])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
+        made = nn.Conv1d(in_channels, out_channels, kernel_size, bias=bias)
+        self.weight = made.weight
+        self.bias: Tensor | None = made.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[T, B, C, L]`` to ``[T, B, C', L']``."""
+        if x.dim() != 4 or x.shape[2] != self.in_channels:
+            raise InputError(f"Conv1d takes [T, B, {self.in_channels}, L] (time first), got {tuple(x.shape)}")
+        if x.shape[3] + 2 * self.padding < self.kernel_size:
+            raise InputError(f"Conv1d kernel of {self.kernel_size} does not fit into a length of {x.shape[3]}")
+        made = F.conv1d(x.flatten(0, 1), self.weight, self.bias, self.stride, self.padding)
+        return made.view(*x.shape[:2], *made.shape[1:])
+
+    def definition(self) -> dict[str, Any]:
+        """What rebuilds this layer but for its weights."""
+        names = ("in_channels", "out_channels", "kernel_size", "stride", "padding")
+        return {n: getattr(self, n) for n in names} | {"bias": self.bias is not None}
+
+    def extra_repr(self) -> str:
+        """Channels, kernel, stride and padding."""
+        return f"{self.in_channels}, {self.out_channels}, {self.kernel_size}, {self.stride}, {self.padding}"
 
 
 class Conv2d(nn.Module):
@@ -149,6 +236,6 @@ class Synapse(Protocol):
 
 
 STATELESS: Mapping[str, type[nn.Module]] = MappingProxyType(
-    {c.__name__: c for c in (Linear, Conv2d, SumPool2d, Flatten)}
+    {c.__name__: c for c in (Linear, OneToOne, Conv1d, Conv2d, SumPool2d, Flatten)}
 )
 """The stateless layers that come with neuro, by name."""

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from neuro.errors import InputError
 from neuro.kernels.compiler.reference import torch_function
-from neuro.layer import Population
+from neuro.layer import Population, StatefulLayer
 from neuro.neurons import Cell
 from neuro.synapses import Conv2d, DelayedLinear, Linear
 
@@ -66,7 +67,8 @@ def calibrate(net: Sequential, x: Tensor, *, drive: float = 0.5) -> Sequential:
         if not isinstance(layer, Population):
             synapses.append(layer)
             continue
-        weighted = [s for s in synapses if isinstance(s, Linear | Conv2d | DelayedLinear)]
+        # What a parametrisation makes of a weight has the scale that it gives.
+        weighted = [s for s in synapses if isinstance(s, Linear | Conv2d | DelayedLinear) and not is_parametrized(s)]
         cell = net.cells.get(name)  # None for a liquid cell: it has no threshold to drive it to
         if weighted and cell is not None:
             _scale(cell, synapses, weighted[-1].weight, x, drive)
@@ -79,7 +81,7 @@ def calibrate(net: Sequential, x: Tensor, *, drive: float = 0.5) -> Sequential:
 
 def _run(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
     for layer in layers:
-        x = layer(x)[0] if isinstance(layer, DelayedLinear) else layer(x)
+        x = layer(x)[0] if isinstance(layer, StatefulLayer) else layer(x)
     return x
 
 
