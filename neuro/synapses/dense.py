@@ -103,6 +103,9 @@ class Conv1d(nn.Module):
 
     ``L`` is space (frequency channels of a cochlea), not time.
 
+    Raises:
+        InputError: channels, kernel, stride or padding out of range; later, an input too short for the kernel.
+
     >>> Conv1d(1, 8, 5, stride=2)(torch.zeros(10, 3, 1, 64)).shape
     torch.Size([10, 3, 8, 30])
     """
@@ -117,6 +120,12 @@ class Conv1d(nn.Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
+        sizes = {"in_channels": in_channels, "out_channels": out_channels, "kernel_size": kernel_size, "stride": stride}
+        for name, value in sizes.items():
+            if value < 1:
+                raise InputError(f"Conv1d {name} must be at least 1, got {value}")
+        if padding < 0:
+            raise InputError(f"Conv1d padding must be at least 0, got {padding}")
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
         made = nn.Conv1d(in_channels, out_channels, kernel_size, bias=bias)

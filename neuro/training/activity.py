@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from neuro.errors import InputError
 from neuro.layer import Population
-from neuro.synapses import Conv2d, DelayedLinear, Linear
+from neuro.synapses import Conv1d, Conv2d, DelayedLinear, Linear, OneToOne, SparseLinear
 from neuro.training.metrics import fan_out
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class ActivityCounter:
         self._synapses = {
             name: _Tally(layer)
             for name, layer in net.layers.items()
-            if isinstance(layer, Linear | Conv2d | DelayedLinear)
+            if isinstance(layer, Linear | SparseLinear | OneToOne | Conv1d | Conv2d | DelayedLinear)
         }
 
     @contextmanager

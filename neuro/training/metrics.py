@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from neuro.errors import InputError
-from neuro.synapses import Conv2d, DelayedLinear, Linear
+from neuro.synapses import Conv1d, Conv2d, DelayedLinear, Linear, OneToOne, SparseLinear
 
 __all__ = ["accuracy", "confusion_matrix", "fan_out"]
 
@@ -52,7 +52,7 @@ def fan_out(layer: nn.Module, shape: tuple[int, ...]) -> Tensor | None:
 
     Args:
         layer: the synapse layer.
-        shape: ``[N]`` or ``[C, H, W]``, the shape of one step of one sample of its input.
+        shape: ``[N]``, ``[C, L]`` or ``[C, H, W]``, the shape of one step of one sample of its input.
 
     Returns:
         int64 of that shape. At the border of a convolution fewer kernel positions reach an
@@ -65,7 +65,12 @@ def fan_out(layer: nn.Module, shape: tuple[int, ...]) -> Tensor | None:
         return torch.full(shape, layer.weight.shape[0])
     if isinstance(layer, Conv2d):
         return _fan_out_of_convolution(layer, shape)
-    return None
+    if isinstance(layer, Conv1d):
+        read = _readers(shape[-1], layer.kernel_size, layer.stride, layer.padding)
+        return (layer.out_channels * read).expand(shape)
+    if isinstance(layer, SparseLinear):
+        return layer.indptr.diff().cpu()
+    return torch.ones(shape, dtype=torch.int64) if isinstance(layer, OneToOne) else None
 
 
 def _fan_out_of_convolution(layer: Conv2d, shape: tuple[int, ...]) -> Tensor:

@@ -92,3 +92,10 @@ def test_wrong_shapes_are_named(layer: torch.nn.Module, shape: tuple[int, ...]) 
 def test_a_kernel_longer_than_its_input_is_named() -> None:
     with pytest.raises(InputError, match="kernel of 5 does not fit into a length of 3"):
         neuro.Conv1d(1, 1, 5)(torch.zeros(2, 1, 1, 3))
+
+
+@pytest.mark.parametrize(("name", "value"), [("kernel_size", 0), ("stride", 0), ("in_channels", 0), ("padding", -1)])
+def test_convolutions_that_cannot_be_are_named(name: str, value: int) -> None:
+    options = {"in_channels": 1, "out_channels": 1, "kernel_size": 3} | {name: value}
+    with pytest.raises(InputError, match=f"Conv1d {name} must be at least"):
+        neuro.Conv1d(**options)

@@ -161,3 +161,14 @@ def test_foreign_parametrisations_are_not_written() -> None:
     broken["layers"][0]["weights"][0]["type"] = "Quantized"
     with pytest.raises(InputError, match="did you mean 'Quantised'"):
         neuro.build(broken)
+
+
+def test_one_on_top_of_the_other(tmp_path: Path) -> None:
+    net = neuro.Sequential(neuro.quantise(neuro.standardise(neuro.Linear(30, 4)), bits=3, per="output"))
+    x = torch.rand(2, 3, 30)
+    read = neuro.load(neuro.save(net, tmp_path / "net.safetensors"))
+    assert torch.equal(read(x)[0], net(x)[0])
+    assert [entry["type"] for entry in read.definition()["layers"][0]["weights"]] == ["Standardised", "Quantised"]
+    used = net.layers["0"].weight
+    assert isinstance(used, torch.Tensor)
+    assert max(row.unique().numel() for row in used.detach()) <= 7

@@ -58,3 +58,24 @@ def test_fan_out_of_a_convolution_counts_the_ones_of_its_matrix(
     assert x.grad is not None
     assert fans is not None
     assert torch.equal(fans, x.grad[0].to(torch.int64))
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(1, 1, 0), (3, 2, 1), (4, 1, 2), (2, 3, 0)])
+def test_fan_out_along_one_axis(kernel: int, stride: int, padding: int) -> None:
+    layer = neuro.Conv1d(2, 5, kernel, stride=stride, padding=padding)
+    x = torch.zeros(1, 2, 9, requires_grad=True)
+    functional.conv1d(x, torch.ones_like(layer.weight), stride=stride, padding=padding).sum().backward()
+    fans = fan_out(layer, (2, 9))
+    assert x.grad is not None
+    assert fans is not None
+    assert torch.equal(fans, x.grad[0].to(torch.int64))
+
+
+def test_fan_out_of_what_exists_only() -> None:
+    layer = neuro.SparseLinear(12, 5, fan_in=3, seed=2)
+    fans = fan_out(layer, (12,))
+    assert fans is not None
+    assert torch.equal(fans, layer.mask().sum(0))
+    one = fan_out(neuro.OneToOne((2, 3)), (2, 3))
+    assert one is not None
+    assert one.tolist() == [[1, 1, 1], [1, 1, 1]]
