@@ -21,7 +21,7 @@ from neuro.hardware.shapes import Shape, pair, shape_after
 from neuro.kernels.compiler.discretise import METHODS
 from neuro.network import Sequential
 from neuro.neurons import IF, LI, LIF, Cell, CuBaLIF
-from neuro.synapses import Conv2d, Flatten, Linear, SumPool2d
+from neuro.synapses import Conv1d, Conv2d, Flatten, Linear, OneToOne, SumPool2d
 
 __all__ = ["READERS", "Timing", "read"]
 
@@ -94,6 +94,31 @@ def _dense(node: Node, weight: Tensor, *, bias: bool) -> Linear:
         raise node.error(str(error)) from None
 
 
+def _scale(node: Node, shape: Shape, timing: Timing) -> nn.Module:
+    scale = node.tensor("scale")
+    if tuple(scale.shape) not in ((), shape):
+        raise node.error(f"field 'scale' has the shape {tuple(scale.shape)}, but {shape} comes in")
+    return _weights(OneToOne(shape), weight=scale.expand(shape))
+
+
+def _conv1d(node: Node, shape: Shape, timing: Timing) -> nn.Module:
+    weight, bias = node.tensor("weight"), node.tensor("bias")
+    if weight.ndim != 3 or bias.shape != weight.shape[:1]:
+        shapes = f"{tuple(weight.shape)} and {tuple(bias.shape)}"
+        raise node.error(f"fields 'weight' and 'bias' have the shapes {shapes}, not (out, in, length) and (out,)")
+    (stride,), kernel = node.integers("stride", 1), weight.shape[2]
+    padding, _ = _padding(node, (kernel, 1), (stride, 1), count=1)
+    for field in ("dilation", "groups"):
+        if (value := node.integers(field, 1)) != (1,):
+            node.refuse(field, value[0], "is not 1, which neuro.Conv1d does not do")
+    _check_shape(node, "input_shape", shape[1:])
+    try:
+        layer = Conv1d(weight.shape[1], weight.shape[0], kernel, stride=stride, padding=padding)
+    except InputError as error:
+        raise node.error(str(error)) from None
+    return _weights(layer, weight=weight, bias=bias)
+
+
 def _conv2d(node: Node, shape: Shape, timing: Timing) -> nn.Module:
     weight, bias = node.tensor("weight"), node.tensor("bias")
     if weight.ndim != 4 or bias.shape != weight.shape[:1]:
@@ -113,9 +138,9 @@ def _conv2d(node: Node, shape: Shape, timing: Timing) -> nn.Module:
     return _weights(layer, weight=weight, bias=bias)
 
 
-def _padding(node: Node, kernel: tuple[int, int], stride: tuple[int, int]) -> tuple[int, int]:
+def _padding(node: Node, kernel: tuple[int, int], stride: tuple[int, int], count: int = 2) -> tuple[int, int]:
     if not node.is_text("padding"):
-        return pair(node.integers("padding", 2))
+        return pair((node.integers("padding", count) * 2)[:2])
     name = node.take("padding")
     if name == "valid":
         return (0, 0)
@@ -187,6 +212,7 @@ def _cell(kind: type[Cell], **defaults: float) -> Callable[[Node, Shape, Timing]
 READERS: Mapping[str, Callable[[Node, Shape, Timing], nn.Module]] = MappingProxyType(
     {
         "Affine": _affine,
+        "Conv1d": _conv1d,
         "Conv2d": _conv2d,
         "CubaLIF": _cell(CuBaLIF, v_reset=0.0, w_in=1.0),
         "Flatten": _flatten,
@@ -194,6 +220,7 @@ READERS: Mapping[str, Callable[[Node, Shape, Timing], nn.Module]] = MappingProxy
         "LI": _cell(LI),
         "LIF": _cell(LIF, v_reset=0.0),
         "Linear": _linear,
+        "Scale": _scale,
         "SumPool2d": _sum_pool2d,
     }
 )

@@ -22,7 +22,7 @@ from neuro.hardware.nir_node import METADATA
 from neuro.hardware.shapes import Shape, input_shape, pair, shape_after
 from neuro.network import Sequential
 from neuro.neurons import IF, LI, LIF, Cell, CuBaLIF
-from neuro.synapses import Conv2d, Flatten, Linear, SumPool2d
+from neuro.synapses import Conv1d, Conv2d, Flatten, Linear, OneToOne, SparseLinear, SumPool2d
 
 __all__ = ["ALLOW", "WRITERS", "Written", "write"]
 
@@ -55,6 +55,29 @@ def _linear(layer: Linear, shape: Shape) -> nir.NIRNode:
     if bias is None:
         return nir.Linear(weight=_array(layer.weight))
     return nir.Affine(weight=_array(layer.weight), bias=_array(bias))
+
+
+def _sparse(layer: SparseLinear, shape: Shape) -> nir.NIRNode:
+    """NIR has no sparse weights: a dense matrix with zeros."""
+    weight = _array(layer.dense())
+    return nir.Linear(weight=weight) if layer.bias is None else nir.Affine(weight=weight, bias=_array(layer.bias))
+
+
+def _one_to_one(layer: OneToOne, shape: Shape) -> nir.NIRNode:
+    return nir.Scale(scale=_array(layer.weight))
+
+
+def _conv1d(layer: Conv1d, shape: Shape) -> nir.NIRNode:
+    weight = _array(layer.weight)
+    return nir.Conv1d(
+        input_shape=shape[1],
+        weight=weight,
+        stride=layer.stride,
+        padding=layer.padding,
+        dilation=1,
+        groups=1,
+        bias=np.zeros(weight.shape[0], weight.dtype) if layer.bias is None else _array(layer.bias),
+    )
 
 
 def _conv2d(layer: Conv2d, shape: Shape) -> nir.NIRNode:
@@ -91,6 +114,7 @@ def _cell(make: Callable[..., nir.NIRNode]) -> Callable[[Cell, Shape], nir.NIRNo
 
 WRITERS: Mapping[type[nn.Module], Callable[[Any, Shape], nir.NIRNode]] = MappingProxyType(
     {
+        Conv1d: _conv1d,
         Conv2d: _conv2d,
         CuBaLIF: _cell(nir.CubaLIF),
         Flatten: _flatten,
@@ -98,6 +122,8 @@ WRITERS: Mapping[type[nn.Module], Callable[[Any, Shape], nir.NIRNode]] = Mapping
         LI: _cell(nir.LI),
         LIF: _cell(nir.LIF),
         Linear: _linear,
+        OneToOne: _one_to_one,
+        SparseLinear: _sparse,
         SumPool2d: _sum_pool2d,
     }
 )
@@ -169,6 +195,8 @@ def _check_kind(name: str, layer: nn.Module) -> None:
     if type_before_parametrizations(layer) not in WRITERS:
         known = ", ".join(kind.__name__ for kind in WRITERS)
         raise InputError(f"layer {name!r} ({type(layer).__name__}) has no node in NIR (known: {known})")
+    if isinstance(layer, OneToOne) and layer.bias is not None:
+        raise InputError(f"layer {name!r} (OneToOne) has a bias, which the Scale of NIR has not; use bias=False")
 
 
 def _node(name: str, layer: nn.Module, shape: Shape, allow: Collection[str]) -> nir.NIRNode:
@@ -238,7 +266,9 @@ def _notes(net: Sequential, graph: dict[str, nir.NIRNode], edges: list[tuple[str
         notes.append("approximate elsewhere: method 'exponential'; most readers of NIR step with forward Euler")
     lost = dict.fromkeys(why for cell in net.cells.values() for why in _losses(cell).values())
     notes += [f"lost elsewhere: {why}" for why in lost]
-    if any(isinstance(layer, Conv2d) and layer.bias is None for layer in net.layers.values()):
+    if any(isinstance(layer, SparseLinear) for layer in net.layers.values()):
+        notes.append("sparse synapses are written as a dense matrix with zeros: NIR has no other; they read back dense")
+    if any(isinstance(layer, Conv1d | Conv2d) and layer.bias is None for layer in net.layers.values()):
         notes.append("a convolution without bias is written with zeros: NIR has no other")
     try:
         nir.NIRGraph(graph, edges)

@@ -11,7 +11,7 @@ from torch import nn
 
 from neuro.errors import InputError
 from neuro.neurons import Cell
-from neuro.synapses import Conv2d, Flatten, Linear, SumPool2d
+from neuro.synapses import Conv1d, Conv2d, Flatten, Linear, OneToOne, SparseLinear, SumPool2d
 
 __all__ = ["Shape", "input_shape", "pair", "shape_after"]
 
@@ -54,7 +54,18 @@ def _linear_after(layer: Linear, shape: Shape) -> Shape:
     return _equal((inputs,), shape, (out,))
 
 
-def _cell_after(layer: Cell, shape: Shape) -> Shape:
+def _sparse_after(layer: SparseLinear, shape: Shape) -> Shape:
+    return _equal((layer.in_features,), shape, (layer.out_features,))
+
+
+def _conv1d_after(layer: Conv1d, shape: Shape) -> Shape:
+    if len(shape) != 2 or shape[0] != layer.in_channels:
+        raise InputError(f"expects ({layer.in_channels}, length), got {shape}")
+    length = (shape[1] + 2 * layer.padding - layer.kernel_size) // layer.stride + 1
+    return _positive((layer.out_channels, length), shape)
+
+
+def _cell_after(layer: Cell | OneToOne, shape: Shape) -> Shape:
     return _equal(layer.size, shape, layer.size)
 
 
@@ -67,6 +78,9 @@ def _equal(expected: Shape, shape: Shape, after: Shape) -> Shape:
 _AFTER: Mapping[type[nn.Module], Callable[[Any, Shape], Shape]] = MappingProxyType(
     {
         Linear: _linear_after,
+        SparseLinear: _sparse_after,
+        OneToOne: _cell_after,
+        Conv1d: _conv1d_after,
         Conv2d: _conv_after,
         SumPool2d: _pool_after,
         Flatten: lambda _, shape: (prod(shape),),
@@ -115,8 +129,10 @@ def input_shape(layers: Iterable[nn.Module]) -> Shape | None:
             continue
         if isinstance(layer, Linear):
             shape: Shape | None = (int(layer.weight.shape[1]),)
+        elif isinstance(layer, SparseLinear):
+            shape = (layer.in_features,)
         else:
-            shape = layer.size if isinstance(layer, Cell) else None
+            shape = layer.size if isinstance(layer, Cell | OneToOne) else None
         for conv in reversed(leading):
             shape = _conv_before(conv, shape) if shape is not None and len(shape) == 3 else None
         return shape

@@ -369,4 +369,4 @@ def test_random_networks_come_back_bit_by_bit(tmp_path_factory: pytest.TempPathF
 
 def test_every_reader_has_a_node_in_the_network_above(every_kind_file: Path) -> None:
     kinds = {type(node).__name__ for node in nir.read(every_kind_file, type_check=False).nodes.values()}
-    assert kinds - {"Input", "Output"} == set(READERS)
+    assert kinds - {"Input", "Output"} == set(READERS) - {"Conv1d", "Scale"}  # in test_nir_one_axis.py

@@ -99,7 +99,7 @@ def test_a_layer_without_a_node_is_refused(tmp_path: Path) -> None:
     class Dropout(nn.Dropout):
         pass
 
-    with pytest.raises(InputError, match=r"layer '1' \(Dropout\) has no node in NIR \(known: Conv2d"):
+    with pytest.raises(InputError, match=r"layer '1' \(Dropout\) has no node in NIR \(known: Conv1d, Conv2d"):
         write(neuro.Sequential(neuro.Linear(3, 2), Dropout()), tmp_path / "a.nir")
 
 
@@ -163,3 +163,28 @@ def test_names_of_parameters_are_those_of_nir() -> None:
         fields = set(theirs.__dataclass_fields__) - {"input_type", "output_type", "metadata"}
         assert set(ours.equations.parameters) == fields
         assert ours in WRITERS
+
+
+def test_one_axis_one_to_one_and_sparse_go_there_and_back(tmp_path: Path) -> None:
+    net = neuro.Sequential(
+        neuro.OneToOne((2, 11)), neuro.Conv1d(2, 3, 4, stride=2, padding=1), neuro.LIF((3, 5), tau=2e-3),
+        neuro.Flatten(), neuro.SparseLinear(15, 6, fan_in=4, seed=2), neuro.LIF(6, tau=2e-3),
+        neuro.SparseLinear(6, 4, density=0.5, bias=False), neuro.LI(4),
+    )  # fmt: skip
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():  # excitation only, so that all layers spike
+            if not name.endswith("tau"):
+                parameter.uniform_(0.5, 2, generator=torch.Generator().manual_seed(4))
+    written = write(net, tmp_path / "a.nir")
+    assert [line.split()[1] for line in written.nodes[:2]] == ["Scale", "Conv1d"]
+    assert any("sparse synapses are written as a dense matrix" in note for note in written.notes)
+    read = neuro.hardware.read(tmp_path / "a.nir")
+    assert [type(layer).__name__ for layer in read.layers.values()][4] == "Linear"
+    x = torch.rand(20, 3, 2, 11, generator=torch.Generator().manual_seed(5))
+    assert torch.allclose(read(x)[0], net(x)[0], atol=1e-5)
+    assert bool(net(x)[0].any())
+
+
+def test_a_scale_has_no_bias(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"layer '0' \(OneToOne\) has a bias"):
+        write(neuro.Sequential(neuro.OneToOne(3, bias=True), neuro.LIF(3)), tmp_path / "a.nir")

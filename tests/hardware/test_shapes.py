@@ -21,6 +21,17 @@ def test_a_convolution_gives_the_shape_that_torch_gives(
     assert shape_after(layer, (2, height, width)) == tuple(layer(torch.zeros(1, 1, 2, height, width)).shape[2:])
 
 
+@given(sizes, sizes, sizes, st.integers(4, 9))
+def test_a_convolution_along_one_axis_too(kernel: int, stride: int, padding: int, length: int) -> None:
+    layer = neuro.Conv1d(2, 3, kernel, stride, padding)
+    assert shape_after(layer, (2, length)) == tuple(layer(torch.zeros(1, 1, 2, length)).shape[2:])
+
+
+def test_the_input_of_sparse_and_one_to_one_synapses_is_their_own() -> None:
+    assert input_shape([neuro.SparseLinear(5, 3, fan_in=2)]) == (5,)
+    assert input_shape([neuro.OneToOne((2, 4))]) == (2, 4)
+
+
 @given(st.tuples(sizes, sizes), st.integers(4, 9), st.integers(4, 9))
 def test_pooling_gives_the_shape_that_torch_gives(kernel: tuple[int, int], height: int, width: int) -> None:
     layer = neuro.SumPool2d(kernel)
@@ -33,6 +44,10 @@ def test_pooling_gives_the_shape_that_torch_gives(kernel: tuple[int, int], heigh
         (neuro.Linear(3, 2), (4,)),
         (neuro.Linear(3, 2), (2, 3)),
         (neuro.LIF((2, 3)), (3, 2)),
+        (neuro.SparseLinear(3, 2, fan_in=1), (4,)),
+        (neuro.OneToOne((2, 3)), (3, 2)),
+        (neuro.Conv1d(2, 3, 3), (3, 8)),
+        (neuro.Conv1d(2, 3, 5), (2, 4)),
         (neuro.Conv2d(2, 3, 3), (3, 8, 8)),
         (neuro.Conv2d(2, 3, 3), (2, 8)),
         (neuro.Conv2d(2, 3, 5), (2, 4, 9)),

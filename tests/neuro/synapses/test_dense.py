@@ -97,5 +97,6 @@ def test_a_kernel_longer_than_its_input_is_named() -> None:
 @pytest.mark.parametrize(("name", "value"), [("kernel_size", 0), ("stride", 0), ("in_channels", 0), ("padding", -1)])
 def test_convolutions_that_cannot_be_are_named(name: str, value: int) -> None:
     sizes = {"in_channels": 1, "out_channels": 1, "kernel_size": 3, "stride": 1, "padding": 0, name: value}
+    channels, out, kernel, stride, padding = sizes.values()
     with pytest.raises(InputError, match=f"Conv1d {name} must be at least"):
-        neuro.Conv1d(*sizes.values())
+        neuro.Conv1d(channels, out, kernel, stride, padding)
