@@ -24,6 +24,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from tokenize import TokenError
 from types import MappingProxyType
 
 import sympy
@@ -212,6 +213,7 @@ class _Reading:
             self._refuse_reserved(name)
         lines = list(self._lines(equations.text))
         self.states = tuple(m["state"] for _, m in lines if m.re in (_FLOW, _MAP))
+        self._refuse_shared_names()
         for self.line, match in lines:
             self._take(match)
 
@@ -221,6 +223,12 @@ class _Reading:
     def _refuse_reserved(self, name: str) -> None:
         if not name.isidentifier() or _RESERVED.fullmatch(name):
             raise InputError(f"cell {self.name!r}: the name {name!r} is reserved or no identifier; choose another")
+
+    def _refuse_shared_names(self) -> None:
+        kinds = {"state": set(self.states), "input": set(self.inputs), "parameter": set(self.parameters)}
+        for one, other in (("state", "input"), ("state", "parameter"), ("input", "parameter")):
+            if both := sorted(kinds[one] & kinds[other]):
+                raise InputError(f"cell {self.name!r}: {both[0]!r} is both {one} and {other}; rename one of them")
 
     def _lines(self, text: str) -> Iterator[tuple[str, re.Match[str]]]:
         for raw in text.splitlines():
@@ -247,7 +255,7 @@ class _Reading:
         text = _PRIMED.sub(lambda primed: str(after_step(primed[1])), text)
         try:
             expression = sympy.sympify(parse_expr(text, local_dict=table, global_dict=dict(_FUNCTIONS)))
-        except (SyntaxError, TypeError, AttributeError, NameError, ValueError) as error:
+        except (SyntaxError, TokenError, TypeError, AttributeError, NameError, ValueError) as error:
             raise self._error(f"cannot be read as an expression ({error})") from None
         unknown = sorted(str(s) for s in expression.free_symbols if str(s) not in known)
         if unknown:

@@ -135,3 +135,21 @@ def test_a_count_passes_no_gradient(dtype: torch.dtype, backend: str) -> None:
     assert x.grad is not None
     slope = 1 / (1 + (torch.pi * (x[3].item() + 0.5 * (-3.0 + 0.5 * 0.1) - 0.7)) ** 2)
     assert x.grad[3].item() == pytest.approx(slope, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "said"),
+    [
+        ("dv/dt = (x - v) / tau\nspike when v > 1", "x", "'x' is both input and parameter"),
+        ("dx/dt = -x / tau\nspike when x > 1", "tau", "'x' is both state and input"),
+        ("dw/dt = (x - w) / tau\nspike when w > 1", "w", "'w' is both state and parameter"),
+    ],
+)
+def test_a_name_stands_for_one_thing(text: str, name: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        Equations("Twice", text, {"tau": Parameter(0.02, "s", positive=True), name: Parameter(1.0)})
+
+
+def test_an_open_bracket_is_named_with_its_line() -> None:
+    with pytest.raises(InputError, match=r"line 'dv/dt = \(x - v / tau': cannot be read"):
+        Equations("Open", "dv/dt = (x - v / tau\nspike when v > 1", {"tau": Parameter(0.02, "s", positive=True)})
