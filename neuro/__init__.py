@@ -22,6 +22,7 @@ __all__ = [
     "NCP",
     "PLIF",
     "QIF",
+    "SRM",
     "AdEx",
     "AdLIF",
     "AlphaSynapse",
@@ -50,6 +51,7 @@ __all__ = [
     "Sequential",
     "ShortTermPlasticity",
     "Sigma",
+    "SlidingPSN",
     "SparseLinear",
     "SumPool2d",
     "Surrogate",
@@ -86,6 +88,7 @@ if TYPE_CHECKING:
         LRU,
         PLIF,
         QIF,
+        SRM,
         AdEx,
         AdLIF,
         AlphaSynapse,
@@ -99,6 +102,7 @@ if TYPE_CHECKING:
         SEAdLIF,
         ShortTermPlasticity,
         Sigma,
+        SlidingPSN,
     )
     from neuro.neurons.liquid import LTC, CfC
     from neuro.neurons.recurrent import Recurrent
@@ -129,7 +133,7 @@ else:
         ("neuro.neurons", ("IF", "LI", "LIF", "Cell", "CuBaLIF")),
         ("neuro.neurons", ("ALIF", "PLIF", "AdLIF", "SEAdLIF")),
         ("neuro.neurons", ("EIF", "QIF", "AdEx", "Izhikevich")),
-        ("neuro.neurons", ("LRU", "EventGate", "ResonateAndFire")),
+        ("neuro.neurons", ("LRU", "EventGate", "ResonateAndFire", "SRM", "SlidingPSN")),
         ("neuro.neurons.liquid", ("LTC", "CfC")),
         ("neuro.neurons.recurrent", ("Recurrent",)),
         ("neuro.neurons.wiring", ("NCP", "AutoNCP", "FullyConnected")),

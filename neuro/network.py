@@ -16,8 +16,8 @@ from neuro.errors import FileFormatError, InputError, unknown_name
 from neuro.files import atomic_write
 from neuro.kernels.compiler.route import Route
 from neuro.layer import Population, State, StatefulLayer
-from neuro.neurons import CELLS, Cell
-from neuro.neurons.liquid import LIQUID, Liquid
+from neuro.neurons import POPULATIONS, Cell
+from neuro.neurons.liquid import Liquid
 from neuro.neurons.recurrent import Recurrent
 from neuro.recompute import in_stretches
 from neuro.synapses import SYNAPSES
@@ -184,7 +184,7 @@ def build(definition: Mapping[str, Any], *, cells: Iterable[type[Cell]] = ()) ->
     Raises:
         InputError: a layer of an unknown type.
     """
-    kinds: dict[str, Any] = {**CELLS, "Recurrent": Recurrent, **LIQUID, **SYNAPSES, **{c.__name__: c for c in cells}}
+    kinds: dict[str, Any] = {**POPULATIONS, **SYNAPSES, **{c.__name__: c for c in cells}}
     return Sequential({entry["name"]: _layer(entry, kinds) for entry in definition["layers"]})
 
 

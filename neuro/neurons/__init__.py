@@ -3,11 +3,16 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from neuro.layer import Population
 from neuro.neurons.adaptive import ALIF, PLIF, AdLIF, SEAdLIF
 from neuro.neurons.cell import Cell
 from neuro.neurons.integrate_and_fire import IF, LI, LIF, CuBaLIF
+from neuro.neurons.liquid import LIQUID
 from neuro.neurons.nonlinear import EIF, QIF, AdEx, Izhikevich
+from neuro.neurons.parallel import PARALLEL, SlidingPSN
+from neuro.neurons.recurrent import Recurrent
 from neuro.neurons.resonate import LRU, EventGate, ResonateAndFire
+from neuro.neurons.stochastic import SRM, STOCHASTIC
 from neuro.neurons.synaptic import (
     AlphaSynapse,
     DoubleExponentialSynapse,
@@ -25,7 +30,9 @@ __all__ = [
     "LIF",
     "LRU",
     "PLIF",
+    "POPULATIONS",
     "QIF",
+    "SRM",
     "AdEx",
     "AdLIF",
     "AlphaSynapse",
@@ -39,6 +46,7 @@ __all__ = [
     "SEAdLIF",
     "ShortTermPlasticity",
     "Sigma",
+    "SlidingPSN",
 ]
 
 _INTEGRATE_AND_FIRE = (LIF, CuBaLIF, IF, LI)
@@ -50,3 +58,8 @@ CELLS: Mapping[str, type[Cell]] = MappingProxyType(
     {c.__name__: c for c in (*_INTEGRATE_AND_FIRE, *_ADAPTIVE, *_NONLINEAR, *_RESONATE, *_SYNAPTIC)}
 )
 """The cells that come with neuro, by name."""
+
+POPULATIONS: Mapping[str, type[Population]] = MappingProxyType(
+    {**CELLS, **LIQUID, **PARALLEL, **STOCHASTIC, "Recurrent": Recurrent}
+)
+"""All populations of neurons that come with neuro, by name."""

@@ -208,18 +208,21 @@ class Cell(Population):
             InputError: shape, dtype or device that does not fit.
         """
         flat, before = self._flatten(x, state)
-        output, after = scan(
-            self._spec, [flat], before, self._values(flat.shape[2]), route=route, backend=backend, text=self._text
-        )
+        inputs, values = self._inputs(flat, before), self._values(flat.shape[2])
+        output, after = scan(self._spec, inputs, before, values, route=route, backend=backend, text=self._text)
         return output.view(x.shape), tuple(s.view(x.shape[1:]) for s in after)
 
     @torch.no_grad()
     def trace(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State, dict[str, Tensor]]:
         """Like ``forward`` without gradients, also returning each state before its reset, ``[T, B, *size]``."""
         flat, before = self._flatten(x, state)
-        output, after, states = scan_trace(self._spec, [flat], before, self._values(flat.shape[2]))
+        output, after, states = scan_trace(self._spec, self._inputs(flat, before), before, self._values(flat.shape[2]))
         traced = {name: s.view(x.shape) for name, s in states.items()}
         return output.view(x.shape), tuple(s.view(x.shape[1:]) for s in after), traced
+
+    def _inputs(self, flat: Tensor, before: Sequence[Tensor]) -> list[Tensor]:
+        """What the equations call their inputs, each ``[T, B, N]``: the current, unless a cell adds to it."""
+        return [flat]
 
     def _values(self, neurons: int) -> list[Tensor]:
         named = [self.value(n) for n in self.equations.parameters]

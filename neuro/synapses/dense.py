@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neuro.errors import InputError, unknown_name
+from neuro.kernels.propagation.event_conv import event_conv2d
 from neuro.kernels.propagation.event_linear import MODES, event_linear
 
 __all__ = ["STATELESS", "Conv1d", "Conv2d", "Flatten", "Linear", "OneToOne", "SumPool2d"]
@@ -154,6 +155,10 @@ class Conv1d(nn.Module):
 class Conv2d(nn.Module):
     """Convolutional synapses: ``[T, B, C, H, W] -> [T, B, C', H', W']``, ``weight [C', C, kh, kw]``.
 
+    Args:
+        mode: ``"event"``, work follows the spikes; ``"dense"``; ``"auto"``, whichever the measured
+            share of non-zero inputs makes the quicker (see :func:`neuro.kernels.propagation.event_conv.event_conv2d`).
+
     >>> Conv2d(2, 8, 3, padding=1).weight.shape
     torch.Size([8, 2, 3, 3])
     """
@@ -166,9 +171,13 @@ class Conv2d(nn.Module):
         stride: Pair = 1,
         padding: Pair = 0,
         bias: bool = True,
+        *,
+        mode: str = "auto",
     ) -> None:
         super().__init__()
-        self.in_channels, self.out_channels = in_channels, out_channels
+        if mode not in MODES:
+            raise unknown_name("mode", mode, MODES)
+        self.in_channels, self.out_channels, self.mode = in_channels, out_channels, mode
         self.kernel_size, self.stride, self.padding = _pair(kernel_size), _pair(stride), _pair(padding)
         made = nn.Conv2d(in_channels, out_channels, self.kernel_size, bias=bias)
         self.weight = made.weight
@@ -178,14 +187,14 @@ class Conv2d(nn.Module):
         """``[T, B, C, H, W]`` to ``[T, B, C', H', W']``."""
         if x.dim() != 5 or x.shape[2] != self.in_channels:
             raise InputError(f"Conv2d takes [T, B, {self.in_channels}, H, W] (time first), got {tuple(x.shape)}")
-        made = F.conv2d(x.flatten(0, 1), self.weight, self.bias, self.stride, self.padding)
+        made = event_conv2d(x.flatten(0, 1), self.weight, self.bias, self.stride, self.padding, mode=self.mode)
         return made.view(*x.shape[:2], *made.shape[1:])
 
     def definition(self) -> dict[str, Any]:
         """What rebuilds this layer but for its weights."""
         names = ("in_channels", "out_channels")
         pairs = {n: list(getattr(self, n)) for n in ("kernel_size", "stride", "padding")}
-        return {n: getattr(self, n) for n in names} | pairs | {"bias": self.bias is not None}
+        return {n: getattr(self, n) for n in names} | pairs | {"bias": self.bias is not None, "mode": self.mode}
 
     def extra_repr(self) -> str:
         """Channels, kernel, stride and padding."""

@@ -111,7 +111,9 @@ def test_copies_and_files_keep_it(make: Callable[[], Liquid], tmp_path: Path) ->
 @each
 def test_a_network_takes_it(make: Callable[[], Liquid]) -> None:
     cell = seeded(make)
-    net = neuro.Sequential(cell, neuro.Linear(2 if cell.units == 11 else 6, 4), neuro.LIF(4, tau=20 * cell.dt, dt=cell.dt)).double()
+    net = neuro.Sequential(
+        cell, neuro.Linear(2 if cell.units == 11 else 6, 4), neuro.LIF(4, tau=20 * cell.dt, dt=cell.dt)
+    ).double()
     out, state = net(X)
     assert [s is None for s in state] == [False, True, False]
     assert list(net.cells) == ["2"]
