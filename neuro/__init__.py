@@ -60,6 +60,7 @@ __all__ = [
     "calibrate",
     "compatibility",
     "datasets",
+    "encoding",
     "fit",
     "hardware",
     "kernels",
@@ -74,7 +75,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from neuro import compatibility, datasets, hardware, kernels, plasticity
+    from neuro import compatibility, datasets, encoding, hardware, kernels, plasticity
     from neuro.kernels.compiler.equations import Equations, Parameter
     from neuro.kernels.compiler.route import Route
     from neuro.kernels.compiler.surrogate import Surrogate
@@ -147,6 +148,7 @@ else:
     _MODULES = (
         "neuro.compatibility",
         "neuro.datasets",
+        "neuro.encoding",
         "neuro.hardware",
         "neuro.kernels",
         "neuro.plasticity",

@@ -48,7 +48,7 @@ class TrainConfig(Settings):
     ] = setting("atan", "shape of the derivative that stands in for that of a spike", group="network")
 
     rule: Literal["bptt", "sltt"] = setting("bptt", "learning rule", group="training")
-    loss: Literal["spike_count", "max_membrane", "mean_membrane"] = setting(
+    loss: Literal["spike_count", "max_membrane", "mean_membrane", "last_membrane", "softmax_sum"] = setting(
         "spike_count", "what training lowers; for a membrane loss the last layer does not spike", group="training"
     )
     epochs: int = setting(20, "passes over the training split, at most", group="training", ge=1)

@@ -14,9 +14,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from neuro.encoding import readouts
 from neuro.errors import InputError, unknown_name
 
-__all__ = ["LOSSES", "Loss", "choose_loss", "max_membrane", "mean_membrane", "spike_count"]
+__all__ = [
+    "LOSSES",
+    "Loss",
+    "choose_loss",
+    "last_membrane",
+    "max_membrane",
+    "mean_membrane",
+    "softmax_sum",
+    "spike_count",
+]
 
 
 @dataclass(frozen=True)
@@ -71,23 +81,14 @@ def _check(output: Tensor, y: Tensor) -> None:
         )
 
 
-def _count(output: Tensor) -> Tensor:
-    return output.sum(0)
+spike_count = Loss("spike_count", readouts.spike_count)
+mean_membrane = Loss("mean_membrane", readouts.mean_membrane)
+max_membrane = Loss("max_membrane", readouts.max_membrane)
+last_membrane = Loss("last_membrane", readouts.last_membrane)
+softmax_sum = Loss("softmax_sum", readouts.softmax_sum)
 
-
-def _mean(output: Tensor) -> Tensor:
-    return output.mean(0)
-
-
-def _max(output: Tensor) -> Tensor:
-    return output.max(dim=0).values
-
-
-spike_count = Loss("spike_count", _count)
-mean_membrane = Loss("mean_membrane", _mean)
-max_membrane = Loss("max_membrane", _max)
-
-LOSSES: Mapping[str, Loss] = MappingProxyType({loss.name: loss for loss in (spike_count, mean_membrane, max_membrane)})
+_ALL = (spike_count, mean_membrane, max_membrane, last_membrane, softmax_sum)
+LOSSES: Mapping[str, Loss] = MappingProxyType({loss.name: loss for loss in _ALL})
 
 
 def choose_loss(loss: str | Loss) -> Loss:

@@ -49,7 +49,7 @@ def test_network_follows_the_settings(data: Splits) -> None:
     assert [row[0] for row in rows] == ["0", "1", "2", "3", "4", "5"]
 
 
-@pytest.mark.parametrize("loss", ["max_membrane", "mean_membrane"])
+@pytest.mark.parametrize("loss", ["max_membrane", "mean_membrane", "last_membrane", "softmax_sum"])
 def test_a_membrane_loss_ends_in_a_cell_that_does_not_spike(data: Splits, loss: str) -> None:
     net = build_network(SMALL.model_copy(update={"loss": loss}), data)
     last = list(net.cells.values())[-1]
