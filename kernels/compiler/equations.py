@@ -61,8 +61,9 @@ class whole(sympy.Function):  # type: ignore[misc]
         return sympy.Integer(0)
 
 
+_CALLED = ("exp", "log", "sqrt", "tanh", "sin", "cos", "Abs", "Max", "Min", "whole")
 _FUNCTIONS: Mapping[str, object] = MappingProxyType(
-    {name: getattr(sympy, name) for name in ("exp", "log", "sqrt", "tanh", "sin", "cos", "Abs", "Max", "Min")}
+    {name: getattr(sympy, name) for name in _CALLED if name != "whole"}
     | {
         "whole": whole,
         "Symbol": sympy.Symbol,
@@ -71,6 +72,8 @@ _FUNCTIONS: Mapping[str, object] = MappingProxyType(
         "Rational": sympy.Rational,
     }
 )
+# Parsing evaluates what it reads, so nothing but a formula may reach it.
+_FORMULA = re.compile(r"(?:[A-Za-z_]\w*|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.])|[\s+\-*/(),])*")
 _FLOW = re.compile(r"d(?P<state>[A-Za-z_]\w*)/dt\s*=\s*(?P<right>.+)")
 _MAP = re.compile(r"(?P<state>[A-Za-z_]\w*)'\s*=\s*(?P<right>.+)")
 _START = re.compile(r"start\s+(?P<state>[A-Za-z_]\w*)\s*=\s*(?P<right>.+)")
@@ -253,6 +256,11 @@ class _Reading:
                 raise self._error(f"{name}' is the new value of a state and known only in dynamics below its line")
         table = {name: symbol(name) for name in known}
         text = _PRIMED.sub(lambda primed: str(after_step(primed[1])), text)
+        if not _FORMULA.fullmatch(text):
+            raise self._error("an expression is made of names, numbers, + - * / **, brackets, commas and functions")
+        for called in re.findall(r"([A-Za-z_]\w*)\s*\(", text):
+            if called not in _CALLED:
+                raise self._error(f"unknown function {called!r}; there are {', '.join(_CALLED)}")
         try:
             expression = sympy.sympify(parse_expr(text, local_dict=table, global_dict=dict(_FUNCTIONS)))
         except (SyntaxError, TokenError, TypeError, AttributeError, NameError, ValueError) as error:

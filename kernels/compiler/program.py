@@ -97,6 +97,9 @@ def _branches(expression: sympy.Expr) -> sympy.Expr:
         return _extremum(type(expression), *expression.args)
     if isinstance(expression, sympy.Abs):
         (inside,) = expression.args
+        folded = sympy.piecewise_fold(inside)
+        if isinstance(folded, sympy.Piecewise):
+            return sympy.Piecewise(*((_branches(sympy.Abs(value)), condition) for value, condition in folded.args))
         value = _branches(inside)
         return sympy.Piecewise((value, inside > 0), (-value, True))
     if isinstance(expression, sympy.Piecewise):
@@ -107,6 +110,13 @@ def _branches(expression: sympy.Expr) -> sympy.Expr:
 def _extremum(kind: type[sympy.Expr], first: sympy.Expr, *others: sympy.Expr) -> sympy.Expr:
     if not others:
         return _branches(first)
+    # A choice among the values (a membrane held after a spike) is made first: none may stand in a condition.
+    for k, value in enumerate((first, *others)):
+        folded = sympy.piecewise_fold(value)
+        if isinstance(folded, sympy.Piecewise):
+            values = [first, *others]
+            made = [(_extremum(kind, *values[:k], v, *values[k + 1 :]), condition) for v, condition in folded.args]
+            return sympy.Piecewise(*made)
     second, *rest = others
     condition = first > second if kind is sympy.Max else first < second
     return sympy.Piecewise((_extremum(kind, first, *rest), condition), (_extremum(kind, second, *rest), True))

@@ -228,11 +228,11 @@ def supported(records: Array, width: int, height: int, time: int, keep: Array) -
 @numba.njit(error_model="numpy", nogil=True, cache=True)
 def quiet(records: Array, width: int, height: int, period: int, keep: Array) -> None:
     """Keep events whose pixel was silent for more than ``period`` us before."""
-    last = np.full(width * height, np.int64(-(2**62)), np.int64)
+    last = np.full(width * height, np.int64(-1), np.int64)  # times begin at 0
     for i in range(records.shape[0]):
         r = records[i]
         at = np.int64(r.y) * width + np.int64(r.x)
-        keep[i] = r.t - last[at] > period
+        keep[i] = last[at] < 0 or r.t - last[at] > period
         last[at] = r.t
 
 

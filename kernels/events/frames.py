@@ -21,6 +21,7 @@ __all__ = ["Frames", "bin_count", "bin_edges", "events_to_frames", "events_to_fr
 _COUNTS = ("int32", "uint16", "uint8")
 _FEW = 30_000  # events that are not worth a second thread
 _BLOCKS = 16  # of bins
+_MOST = 2**31  # bins of a recording
 
 
 class Frames(NamedTuple):
@@ -111,6 +112,10 @@ def bin_edges(start: int, length: int, step: int) -> NDArray[np.int64]:
     >>> bin_edges(100, 25, 10).tolist()
     [100, 110, 120, 125]
     """
+    if length > _MOST * step:
+        raise InputError(
+            f"{length // step} bins are more than memory holds; look for a stray timestamp, give duration= or a coarser dt"
+        )
     bins = -(-length // step)
     return np.minimum(np.arange(bins + 1, dtype=np.int64) * step, length) + start
 

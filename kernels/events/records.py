@@ -109,9 +109,18 @@ def zeros(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """``np.zeros`` of a tensor that may be large, out of memory that the process has used before.
 
     New pages from the system cost several times what counting events into them does.
+
+    Raises:
+        InputError: more than the system has.
     """
     keep_freed_memory()
-    return np.zeros(shape, dtype)
+    try:
+        return np.zeros(shape, dtype)
+    except (MemoryError, ValueError):
+        raise InputError(
+            f"a tensor of shape {tuple(int(n) for n in shape)} is more than memory holds; look for a stray timestamp, "
+            "give duration= or a coarser dt"
+        ) from None
 
 
 def _converted(events: NDArray[Any]) -> NDArray[np.void]:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import sympy
 import torch
 from torch import Tensor, nn
@@ -84,15 +85,21 @@ class Cell(Population):
         **parameters: float | Tensor,
     ) -> None:
         super().__init__()
-        self.size = (size,) if isinstance(size, int) else tuple(size)
-        if not self.size or any(not isinstance(n, int) or n < 1 for n in self.size):
+        sizes: tuple[Any, ...] = tuple(size) if isinstance(size, tuple | list) else (size,)
+        self.size = sizes
+        if not self.size or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in self.size):
             raise InputError(f"{self._name} size must be positive integers, got {size}")
-        if not (isinstance(dt, int | float) and math.isfinite(dt) and dt > 0):
+        if isinstance(dt, bool) or not (isinstance(dt, int | float) and math.isfinite(dt) and dt > 0):
             raise InputError(f"{self._name} dt must be a positive number of seconds, got {dt}")
         self.dt = float(dt)
         self.method = method
         self.reset = self.equations.reset_kinds[0] if reset is None else reset
         self.surrogate = Surrogate(surrogate) if isinstance(surrogate, str) else surrogate or self.surrogate_default
+        if not isinstance(self.surrogate, Surrogate):
+            raise InputError(f"{self._name} surrogate must be a name or a neuro.Surrogate, got {surrogate!r}")
+        for option, names in (("learn", learn), ("shared", shared)):
+            if isinstance(names, str):
+                raise InputError(f"{self._name} {option} must be a tuple of names, got {names!r}; write ({names!r},)")
         self.learn = tuple(self.learn_default if learn is None else learn)
         self.shared = tuple(self.shared_default if shared is None else shared)
         held = refractory is not None
@@ -144,7 +151,16 @@ class Cell(Population):
             self.register_parameter(name, nn.Parameter(self._spread(name, tensor).clone()))
 
     def _tensor(self, name: str, value: float | Tensor) -> Tensor:
-        tensor = torch.as_tensor(value, dtype=torch.get_default_dtype() if not isinstance(value, Tensor) else None)
+        if isinstance(value, bool) or not isinstance(value, Tensor | int | float | Sequence | np.ndarray | np.number):
+            raise InputError(f"{self._name} {name} must be a number or a tensor, got {value!r}")
+        try:
+            tensor = torch.as_tensor(value, dtype=torch.get_default_dtype() if not isinstance(value, Tensor) else None)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{self._name} {name} must be a number or a tensor, got {value!r} ({error})") from None
+        if not tensor.is_floating_point():
+            raise InputError(
+                f"{self._name} {name} must be floating, got a tensor of {tensor.dtype}; convert with .float()"
+            )
         if tensor.dim() and tuple(tensor.shape) != self.size:
             raise InputError(
                 f"{self._name} {name} must be one number or of shape {self.size}, got shape {tuple(tensor.shape)}"
@@ -234,6 +250,9 @@ class Cell(Population):
         return [c if isinstance(c, Tensor) else like.new_tensor(c) for c in made]
 
     def _flatten(self, x: Tensor, state: State | None) -> tuple[Tensor, list[Tensor]]:
+        if not isinstance(x, Tensor) or x.layout != torch.strided:
+            seen = f"a tensor of layout {x.layout}; use .to_dense()" if isinstance(x, Tensor) else type(x).__name__
+            raise InputError(f"{self._name} takes a tensor [T, B, ...], got {seen}")
         if x.dim() != 2 + len(self.size) or tuple(x.shape[2:]) != self.size:
             raise InputError(
                 f"{self._name} takes [T, B, {', '.join(map(str, self.size))}] (time first), got {tuple(x.shape)}"

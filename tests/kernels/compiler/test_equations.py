@@ -153,3 +153,17 @@ def test_a_name_stands_for_one_thing(text: str, name: str, said: str) -> None:
 def test_an_open_bracket_is_named_with_its_line() -> None:
     with pytest.raises(InputError, match=r"line 'dv/dt = \(x - v / tau': cannot be read"):
         Equations("Open", "dv/dt = (x - v / tau\nspike when v > 1", {"tau": Parameter(0.02, "s", positive=True)})
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("dv/dt = gamma(v) - x", "unknown function 'gamma'; there are exp, log"),
+        ("dv/dt = (x - v).__class__", "made of names, numbers"),
+        ("dv/dt = x - v if x else v[0]", "made of names, numbers"),
+        ("dv/dt = 0.5.real * (x - v)", "made of names, numbers"),
+    ],
+)
+def test_nothing_but_a_formula_is_evaluated(line: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        Equations("G", f"{line}\nspike when v > 1\nreset a: v = 0", {})

@@ -147,3 +147,11 @@ def test_other_dtypes_come_back_as_they_were() -> None:
     kept = denoise(events, (5, 4, 2), 100e-6)
     assert kept.dtype == events.dtype
     assert 0 < len(kept) < 80
+
+
+def test_a_first_event_is_kept_however_late() -> None:
+    events = np.zeros(2, RECORD)
+    events["t"], events["x"], events["y"] = [0, 2**62], [0, 1], [0, 1]
+    kept = refractory_filter(events, (2, 2, 1), 1e-3)
+    assert len(kept) == 2
+    assert (kept == refractory_filter_reference(events, (2, 2, 1), 1e-3)).all()

@@ -209,3 +209,10 @@ def test_number_of_threads_changes_nothing(binary: bool) -> None:
             assert made.late == wanted.late
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_stray_timestamp_is_one_line() -> None:
+    events = np.zeros(2, [("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("p", "<i1")])
+    events["t"] = [0, 2**60]
+    with pytest.raises(InputError, match="more than memory holds; look for a stray timestamp"):
+        events_to_frames(events, (640, 480, 2), dt=1e-3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle  # noqa: TID251 - that definitions pickle is the point
+from typing import Any
 
 import pytest
 import torch
@@ -295,3 +296,53 @@ def test_a_parameter_may_not_hide_what_every_cell_has(taken: str) -> None:
             type("Own", (Cell,), {"equations": equations})
     else:
         assert issubclass(type("Own", (Cell,), {"equations": equations}), Cell)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"size": 2.5}, "size must be positive integers, got 2.5"),
+        ({"size": None}, "size must be positive integers"),
+        ({"size": (2, True)}, "size must be positive integers"),
+        ({"dt": True}, "dt must be a positive number"),
+        ({"tau": "a"}, "tau must be a number or a tensor, got 'a'"),
+        ({"tau": torch.tensor(1j)}, "tau must be floating, got a tensor of torch.complex64"),
+        ({"tau": torch.tensor(3)}, "tau must be floating, got a tensor of torch.int64"),
+        ({"surrogate": 3}, "surrogate must be a name or a neuro.Surrogate, got 3"),
+        ({"learn": "tau"}, r"learn must be a tuple of names, got 'tau'; write \('tau',\)"),
+    ],
+)
+def test_options_of_the_wrong_kind_are_named(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        neuro.LIF(**({"size": 3} | options))
+
+
+@pytest.mark.parametrize("x", [[[[1.0]]], torch.zeros(2, 1, 1).to_sparse()])
+def test_what_is_no_plain_tensor_is_refused(x: Any) -> None:
+    with pytest.raises(InputError, match=r"LIF takes a tensor \[T, B, ...\], got"):
+        neuro.LIF(1)(x)
+
+
+class Held(neuro.Cell):
+    """Choices among values that a refractory period holds."""
+
+    equations = neuro.Equations(
+        "Held",
+        """
+        dv/dt = (x - v) / tau
+        m' = 0.9 * Max(m, v', 0.1) + Abs(v' - 0.3) - Min(v', m)
+        spike when v > 0.5
+        reset value: v = 0
+        """,
+        {"tau": neuro.Parameter(0.011, "s", positive=True)},
+    )
+
+
+def test_choices_among_held_values() -> None:
+    torch.manual_seed(0)
+    cell, x = Held(3, refractory=3e-3).double(), torch.rand(40, 2, 3, dtype=torch.float64) * 9
+    made = [cell(x.requires_grad_(), backend=b) for b in ("numba", "reference")]
+    assert made[0][0].any()
+    assert torch.equal(made[0][0], made[1][0])
+    grads = [torch.autograd.grad(state[1].sum() + z.sum(), x)[0] for z, state in made]
+    assert torch.allclose(grads[0], grads[1], rtol=1e-10, atol=1e-13)
