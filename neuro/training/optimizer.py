@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from neuro.layer import Population
 from neuro.synapses import DelayedLinear
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _DELAYS = 100  # rate of positions over that of weights
 def parameter_groups(net: Sequential, *, lr: float, cell_lr: float, weight_decay: float) -> list[dict[str, Any]]:
     """Parameters in up to four groups, each with its learning rate and decay.
 
-    Weights (two or more dimensions) decay; biases and whatever the cells learn (time constants)
+    Weights (two or more dimensions) decay; biases and whatever neurons learn (time constants)
     do not, since decay would pull a time constant towards an arbitrary value. Nor do delays,
     whose positions, in steps, learn 100 times as fast as the weights (the rates of Hammouamri
     et al., ICLR 2024).
@@ -33,7 +34,8 @@ def parameter_groups(net: Sequential, *, lr: float, cell_lr: float, weight_decay
         cell_lr: learning rate of the cells' parameters, which live on an unconstrained scale.
         weight_decay: decoupled decay of the weights (AdamW), per unit of learning rate.
     """
-    cells = {id(p) for cell in net.cells.values() for p in cell.parameters()}
+    neurons = [m for m in net.modules() if isinstance(m, Population)]
+    cells = {id(p) for m in neurons for p in m.parameters() if p.ndim <= len(m.size)}  # not a recurrent matrix
     delays = {id(m.position) for m in net.modules() if isinstance(m, DelayedLinear)}
     learned = [p for p in net.parameters() if p.requires_grad]
     plain = [p for p in learned if id(p) not in cells | delays]

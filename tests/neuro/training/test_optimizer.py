@@ -43,3 +43,22 @@ def test_time_constants_do_not_decay(toy: ModuleType) -> None:
 def test_schedules() -> None:
     assert [SCHEDULES["constant"](k, 4) for k in range(4)] == [1.0] * 4
     assert [SCHEDULES["cosine"](k, 4) for k in range(4)] == pytest.approx([1, 0.853553, 0.5, 0.146447], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("layer", "matrices"),
+    [
+        (neuro.LTC(2, 3), set()),
+        (neuro.CfC(2, 3), {"weights"}),
+        (neuro.SlidingPSN(2), set()),
+        (neuro.Recurrent(neuro.LIF(2)), {"weights"}),
+        (neuro.LIF((2, 1, 1)), set()),
+    ],
+    ids=lambda v: type(v).__name__,
+)
+def test_what_neurons_of_every_kind_learn_is_no_bias(layer: torch.nn.Module, matrices: set[str]) -> None:
+    groups = parameter_groups(neuro.Sequential(layer), lr=0.1, cell_lr=0.2, weight_decay=0.3)
+    names = {g["name"] for g in groups}
+    assert names >= {"cells"} | matrices
+    if not matrices:
+        assert names == {"cells"}
