@@ -22,7 +22,9 @@ from neuro.hardware.nir_node import METADATA
 from neuro.hardware.shapes import Shape, input_shape, pair, shape_after
 from neuro.network import Sequential
 from neuro.neurons import IF, LI, LIF, Cell, CuBaLIF
+from neuro.neurons.membrane_norm import NORMALISED
 from neuro.synapses import Conv1d, Conv2d, Flatten, Linear, OneToOne, SparseLinear, SumPool2d
+from neuro.synapses.normalisation import NORMALISATIONS
 
 __all__ = ["ALLOW", "WRITERS", "Written", "write"]
 
@@ -177,13 +179,14 @@ def write(net: Sequential, path: str | Path, *, shape: Shape | None = None, allo
 
 def _shapes(net: Sequential, given: Shape | None) -> list[Shape]:
     """Shape into the first layer, and out of each."""
+    for name, layer in net.layers.items():
+        _check_kind(name, layer)
     start = input_shape(net.layers.values()) if given is None else tuple(given)
     if start is None:
         first = next(iter(net.layers))
         raise InputError(f"layer {first!r} leaves the shape of the input open; give shape=(channels, height, width)")
     shapes = [start]
     for name, layer in net.layers.items():
-        _check_kind(name, layer)
         try:
             shapes.append(shape_after(layer, shapes[-1]))
         except InputError as error:
@@ -192,6 +195,11 @@ def _shapes(net: Sequential, given: Shape | None) -> list[Shape]:
 
 
 def _check_kind(name: str, layer: nn.Module) -> None:
+    if isinstance(layer, (*NORMALISATIONS.values(), *NORMALISED.values())):
+        raise InputError(
+            f"layer {name!r} ({type(layer).__name__}) is a normalisation, which NIR does not have; write neuro.fold(net), "
+            "the same network without it"
+        )
     if type_before_parametrizations(layer) not in WRITERS:
         known = ", ".join(kind.__name__ for kind in WRITERS)
         raise InputError(f"layer {name!r} ({type(layer).__name__}) has no node in NIR (known: {known})")

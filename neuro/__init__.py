@@ -13,20 +13,25 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ALIF",
+    "BNTT",
     "EIF",
     "IF",
     "LI",
     "LIF",
     "LRU",
     "LTC",
+    "MPBN",
     "NCP",
     "PLIF",
     "QIF",
     "SRM",
+    "TDBN",
+    "TEBN",
     "AdEx",
     "AdLIF",
     "AlphaSynapse",
     "AutoNCP",
+    "BatchNorm",
     "Cell",
     "CfC",
     "Conv1d",
@@ -62,6 +67,7 @@ __all__ = [
     "datasets",
     "encoding",
     "fit",
+    "fold",
     "hardware",
     "kernels",
     "load",
@@ -76,6 +82,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from neuro import compatibility, datasets, encoding, hardware, kernels, plasticity
+    from neuro.folding import fold
     from neuro.kernels.compiler.equations import Equations, Parameter
     from neuro.kernels.compiler.route import Route
     from neuro.kernels.compiler.surrogate import Surrogate
@@ -87,6 +94,7 @@ if TYPE_CHECKING:
         LI,
         LIF,
         LRU,
+        MPBN,
         PLIF,
         QIF,
         SRM,
@@ -109,6 +117,10 @@ if TYPE_CHECKING:
     from neuro.neurons.recurrent import Recurrent
     from neuro.neurons.wiring import NCP, AutoNCP, FullyConnected
     from neuro.synapses import (
+        BNTT,
+        TDBN,
+        TEBN,
+        BatchNorm,
         Conv1d,
         Conv2d,
         DelayedLinear,
@@ -127,6 +139,7 @@ if TYPE_CHECKING:
     from neuro.training.fit import fit
 else:
     _ORIGIN = (
+        ("neuro.folding", ("fold",)),
         ("neuro.kernels.compiler.equations", ("Equations", "Parameter")),
         ("neuro.kernels.compiler.route", ("Route",)),
         ("neuro.kernels.compiler.surrogate", ("Surrogate",)),
@@ -140,6 +153,8 @@ else:
         ("neuro.neurons.wiring", ("NCP", "AutoNCP", "FullyConnected")),
         ("neuro.neurons", ("AlphaSynapse", "DoubleExponentialSynapse", "ExponentialSynapse")),
         ("neuro.neurons", ("ShortTermPlasticity", "Sigma")),
+        ("neuro.neurons", ("MPBN",)),
+        ("neuro.synapses", ("BNTT", "TDBN", "TEBN", "BatchNorm")),
         ("neuro.synapses", ("Conv1d", "Conv2d", "Flatten", "Linear", "OneToOne", "SumPool2d")),
         ("neuro.synapses", ("DelayedLinear", "Delta", "SparseLinear", "binarise", "quantise", "standardise")),
         ("neuro.training.calibrate", ("calibrate",)),

@@ -18,9 +18,11 @@ from neuro.kernels.compiler.route import Route
 from neuro.layer import Population, State, StatefulLayer
 from neuro.neurons import POPULATIONS, Cell
 from neuro.neurons.liquid import Liquid
+from neuro.neurons.membrane_norm import NORMALISED
 from neuro.neurons.recurrent import Recurrent
 from neuro.recompute import in_stretches
 from neuro.synapses import SYNAPSES
+from neuro.synapses.normalisation import NORMALISATIONS
 from neuro.synapses.weights import describe, restore
 
 __all__ = ["NetworkState", "Sequential", "build", "load", "record", "save"]
@@ -106,12 +108,13 @@ class Sequential(nn.Module):
             Output of the last layer ``[T, B, ...]`` and the state after the last step.
 
         Raises:
-            InputError: what a layer refuses; ``recompute`` that is not a positive whole number; ``timespans`` with
-                layers that go by steps, or with ``recompute``.
+            InputError: what a layer refuses; ``recompute`` that is not a positive whole number, or with a normalisation
+                in training; ``timespans`` with layers that go by steps, or with ``recompute``.
         """
         if timespans is not None:
             self._check_irregular(recompute)
         if recompute is not None and torch.is_grad_enabled():
+            self._check_recompute()
             if state is None:  # a state of None would have no gradient to carry from stretch to stretch
                 state = self.initial_state(x.shape[1], device=x.device, dtype=x.dtype)
             trained = [p for p in self.parameters() if p.requires_grad]
@@ -134,6 +137,14 @@ class Sequential(nn.Module):
         regular = [n for n, m in self.layers.items() if isinstance(m, StatefulLayer) and not isinstance(m, Liquid)]
         if regular:
             raise InputError(f"timespans are for liquid cells, but layers {regular} go by steps; leave timespans out")
+
+    def _check_recompute(self) -> None:
+        norms = (*NORMALISATIONS.values(), *NORMALISED.values())
+        found = [n for n, m in self.layers.items() if isinstance(m, norms) and m.training]
+        if found:
+            raise InputError(
+                f"normalisations {found} take their statistics from all steps at once, and only once; leave recompute out"
+            )
 
     def step(self, x: Tensor, state: NetworkState | None = None) -> tuple[Tensor, NetworkState]:
         """One time step: ``x`` is ``[B, ...]``; returns output ``[B, ...]`` and the new state."""

@@ -110,6 +110,7 @@ def reference_scan(
     surrogate: Surrogate,
     route: Route,
     smooth: bool = False,
+    seen: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     """Run ``program`` over time, step by step.
 
@@ -118,6 +119,7 @@ def reference_scan(
         state: one ``[B, N]`` tensor per state, after the reset of the step before.
         coefficient_values: one tensor per coefficient, broadcastable to ``[N]``.
         smooth: differentiable spikes for gradient checks.
+        seen: what the threshold sees of the first state, ``[B, N]`` to ``[B, N]``; the state itself unless given.
 
     Returns:
         Output ``[T, B, N]``; final states, each ``[B, N]``; the states before reset, each
@@ -133,6 +135,8 @@ def reference_scan(
         made = step(*now, *x, *coefficient_values)
         pre = [s if isinstance(s, Tensor) else torch.full_like(x[0], s) for s in made]  # a map may be a number
         drive, _, *targets = after(*pre, pre[0], *coefficient_values)
+        if seen is not None:
+            drive = after(seen(pre[0]), *pre[1:], pre[0], *coefficient_values)[0]
         z = torch.zeros_like(pre[0])
         if program.drive is not None:
             z = _smooth_spike(drive, surrogate) if smooth else _hard_spike(drive, surrogate)

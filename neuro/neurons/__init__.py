@@ -8,6 +8,7 @@ from neuro.neurons.adaptive import ALIF, PLIF, AdLIF, SEAdLIF
 from neuro.neurons.cell import Cell
 from neuro.neurons.integrate_and_fire import IF, LI, LIF, CuBaLIF
 from neuro.neurons.liquid import LIQUID
+from neuro.neurons.membrane_norm import MPBN, NORMALISED
 from neuro.neurons.nonlinear import EIF, QIF, AdEx, Izhikevich
 from neuro.neurons.parallel import PARALLEL, SlidingPSN
 from neuro.neurons.recurrent import Recurrent
@@ -29,6 +30,7 @@ __all__ = [
     "LI",
     "LIF",
     "LRU",
+    "MPBN",
     "PLIF",
     "POPULATIONS",
     "QIF",
@@ -60,6 +62,6 @@ CELLS: Mapping[str, type[Cell]] = MappingProxyType(
 """The cells that come with neuro, by name."""
 
 POPULATIONS: Mapping[str, type[Population]] = MappingProxyType(
-    {**CELLS, **LIQUID, **PARALLEL, **STOCHASTIC, "Recurrent": Recurrent}
+    {**CELLS, **LIQUID, **NORMALISED, **PARALLEL, **STOCHASTIC, "Recurrent": Recurrent}
 )
 """All populations of neurons that come with neuro, by name."""

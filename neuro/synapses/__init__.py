@@ -10,11 +10,16 @@ from torch import nn
 from neuro.synapses.delays import DelayedLinear, sigma_schedule
 from neuro.synapses.delta import Delta
 from neuro.synapses.dense import STATELESS, Conv1d, Conv2d, Flatten, Linear, OneToOne, SumPool2d
+from neuro.synapses.normalisation import BNTT, NORMALISATIONS, TDBN, TEBN, BatchNorm
 from neuro.synapses.sparse import SparseLinear
 from neuro.synapses.weights import binarise, quantise, standardise
 
 __all__ = [
+    "BNTT",
     "SYNAPSES",
+    "TDBN",
+    "TEBN",
+    "BatchNorm",
     "Conv1d",
     "Conv2d",
     "DelayedLinear",
@@ -31,5 +36,7 @@ __all__ = [
 ]
 
 _OTHERS = (DelayedLinear, SparseLinear, Delta)
-SYNAPSES: Mapping[str, type[nn.Module]] = MappingProxyType({**STATELESS, **{c.__name__: c for c in _OTHERS}})
+SYNAPSES: Mapping[str, type[nn.Module]] = MappingProxyType(
+    {**STATELESS, **{c.__name__: c for c in _OTHERS}, **NORMALISATIONS}
+)
 """The synapses that come with neuro, by name."""
