@@ -128,7 +128,7 @@ class MPBN(Population):
         rows = v.view(v.shape[0], self.size[0], math.prod(self.size[1:]))
         statistics = (self.running_mean, self.running_var)
         made = F.batch_norm(rows, *statistics, self.weight, self.bias, self.training, self.momentum, self.eps)
-        return made.view(v.shape)
+        return made.reshape(v.shape)
 
     @torch.no_grad()
     def affine(self) -> tuple[Tensor, Tensor]:

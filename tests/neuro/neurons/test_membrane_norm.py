@@ -67,6 +67,8 @@ def test_pieces_are_the_whole_and_batches_vary() -> None:
     assert torch.equal(torch.cat([first, second]), whole)
     assert torch.equal(last, end)
     assert torch.equal(made(x[:, 2:3])[0], whole[:, 2:3])
+    turned = x.permute(2, 1, 0).contiguous().permute(2, 1, 0)  # the same numbers in another order of memory
+    assert torch.equal(made(turned)[0], whole)
     assert made(x[:0])[0].shape == (0, 5, 4)
     assert made(x[:, :0])[0].shape == (9, 0, 4)
     z, state, traced = made.trace(x)

@@ -83,6 +83,8 @@ def test_evaluation_is_affine_and_leaves_the_statistics(name: str) -> None:
     wanted = x * gain[rows].view(-1, 1, 3, 1) + shift[rows].view(-1, 1, 3, 1)
     assert torch.allclose(run(layer, x), wanted, rtol=1e-12, atol=1e-12)
     assert all(torch.equal(v, before[k]) for k, v in layer.state_dict().items())
+    turned = x.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0)  # the same numbers in another order of memory
+    assert torch.allclose(run(layer, turned), wanted, rtol=1e-12, atol=1e-12)
     assert run(layer, x[:, :1]).shape == (4, 1, 3, 2)
     assert run(layer, x[:0]).shape == (0, 3, 3, 2)
     assert run(layer, x[:, :0]).shape == (4, 0, 3, 2)
