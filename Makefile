@@ -32,7 +32,7 @@ demo: $(STAMP)  ## train, evaluate, export and report a network on event-camera 
 	@echo "open $(CURDIR)/runs/demo/report.html"
 
 test: $(STAMP)  ## the tests, doctests and documentation blocks (what CI runs)
-	$(BIN)/pytest -m "not slow and not gpu and not elsewhere"
+	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not slow and not gpu and not elsewhere"
 
 test-slow: $(STAMP)  ## the tests that take longer
 	$(BIN)/pytest -m "slow and not gpu and not elsewhere"

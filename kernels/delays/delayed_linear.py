@@ -69,7 +69,7 @@ def delayed_linear(
 
     >>> x = torch.tensor([1.0, 0.0, 0.0, 0.0]).view(4, 1, 1)
     >>> y, past = delayed_linear(x, torch.tensor([[2.0]]), torch.tensor([[1.0]]), 0.1, taps=3)
-    >>> y.flatten().tolist(), past.flatten().tolist()
+    >>> [round(v, 3) for v in y.flatten().tolist()], past.flatten().tolist()
     ([0.0, 2.0, 0.0, 0.0], [0.0, 0.0])
     """
     if mode not in MODES:

@@ -20,8 +20,8 @@ __all__ = ["each_tap", "filter_delays", "gaussian_taps", "mean_delay"]
 def gaussian_taps(delay: Tensor, sigma: float, taps: int) -> Tensor:
     """All taps ``[..., D]`` of delays ``[...]``, both in steps; differentiable.
 
-    >>> gaussian_taps(torch.tensor([0.5]), 0.5, 3).round(decimals=2).tolist()
-    [[0.5, 0.5, 0.01]]
+    >>> [round(k, 2) for k in gaussian_taps(torch.tensor([0.5]), 0.5, 3)[0].tolist()]
+    [0.5, 0.5, 0.01]
     """
     return torch.softmax(_exponents(delay.unsqueeze(-1), _steps(delay, taps), sigma), -1)
 
@@ -71,7 +71,8 @@ def filter_delays(x: Tensor, delay: Tensor, sigma: float, taps: int) -> Tensor:
     Returns:
         ``[T, B, N]``.
 
-    >>> filter_delays(torch.tensor([0.0, 0.0, 4.0, 0.0]).view(4, 1, 1), torch.tensor([1.0]), 0.1, 3).flatten().tolist()
+    >>> y = filter_delays(torch.tensor([0.0, 0.0, 4.0, 0.0]).view(4, 1, 1), torch.tensor([1.0]), 0.1, 3)
+    >>> [round(v, 3) for v in y.flatten().tolist()]
     [0.0, 4.0]
     """
     time = x.shape[0] - taps + 1

@@ -45,6 +45,7 @@ class TrainConfig(Settings):
         "multi_gaussian",
         "reciprocal",
         "straight_through",
+        "step",
     ] = setting("atan", "shape of the derivative that stands in for that of a spike", group="network")
 
     rule: Literal["bptt", "sltt"] = setting("bptt", "learning rule", group="training")
