@@ -57,6 +57,10 @@ class Sequential(nn.Module):
         for name, layer in named:
             if not isinstance(layer, nn.Module):
                 raise InputError(f"layer {name!r} must be a module, got {type(layer).__name__}")
+            if isinstance(layer, Sequential):
+                raise InputError(
+                    f"layer {name!r} is a Sequential, whose state would be lost; give its layers one by one"
+                )
             if hasattr(type(self), name) or name in self.__dict__ or "." in name or not name:
                 raise InputError(f"a layer cannot be named {name!r}: empty, dotted, or taken by Sequential itself")
             self.add_module(name, layer)

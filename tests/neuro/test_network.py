@@ -128,6 +128,8 @@ def test_wrong_networks_are_named() -> None:
     for name in ("cells", "dt", "a.b", ""):
         with pytest.raises(InputError, match="cannot be named"):
             neuro.Sequential({name: neuro.LIF(2)})
+    with pytest.raises(InputError, match="layer '0' is a Sequential, whose state would be lost"):
+        neuro.Sequential(neuro.Sequential(neuro.LIF(2)), neuro.Linear(2, 1))
     with pytest.raises(InputError, match="share one dt"):
         neuro.Sequential(neuro.LIF(2, dt=1e-3), neuro.LIF(2, dt=2e-3))
     with pytest.raises(InputError, match="must be a module"):
