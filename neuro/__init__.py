@@ -14,7 +14,9 @@ __version__ = "0.1.0"
 __all__ = [
     "ALIF",
     "BNTT",
+    "EGRU",
     "EIF",
+    "ELSTM",
     "IF",
     "LI",
     "LIF",
@@ -46,6 +48,7 @@ __all__ = [
     "Flatten",
     "FullyConnected",
     "Izhikevich",
+    "LeakyRNN",
     "Linear",
     "OneToOne",
     "Parameter",
@@ -89,7 +92,9 @@ if TYPE_CHECKING:
     from neuro.network import Sequential, build, load, record, save
     from neuro.neurons import (
         ALIF,
+        EGRU,
         EIF,
+        ELSTM,
         IF,
         LI,
         LIF,
@@ -107,6 +112,7 @@ if TYPE_CHECKING:
         EventGate,
         ExponentialSynapse,
         Izhikevich,
+        LeakyRNN,
         ResonateAndFire,
         SEAdLIF,
         ShortTermPlasticity,
@@ -154,6 +160,7 @@ else:
         ("neuro.neurons", ("AlphaSynapse", "DoubleExponentialSynapse", "ExponentialSynapse")),
         ("neuro.neurons", ("ShortTermPlasticity", "Sigma")),
         ("neuro.neurons", ("MPBN",)),
+        ("neuro.neurons", ("EGRU", "ELSTM", "LeakyRNN")),
         ("neuro.synapses", ("BNTT", "TDBN", "TEBN", "BatchNorm")),
         ("neuro.synapses", ("Conv1d", "Conv2d", "Flatten", "Linear", "OneToOne", "SumPool2d")),
         ("neuro.synapses", ("DelayedLinear", "Delta", "SparseLinear", "binarise", "quantise", "standardise")),

@@ -26,10 +26,10 @@ Row = tuple[sympy.Expr, ...]
 
 @dataclass(frozen=True)
 class Tangent:
-    """The tangent of one step of a program with S states, one input and L learned coefficients.
+    """The tangent of one step of a program with S states and L learned coefficients, with respect to one of its inputs.
 
     Symbols: ``p_S`` a state before the step, ``S`` after the update and before the reset, ``z``
-    the spike, ``sd`` the surrogate derivative at the drive, the input and the coefficients.
+    the spike, ``sd`` the surrogate derivative at the drive, the inputs and the coefficients.
 
     Attributes:
         state: A, ``S x S``: row k tells how the new state k follows the old states.
@@ -58,11 +58,11 @@ class Tangent:
 
 
 @lru_cache(maxsize=256)
-def derive_tangent(program: Program, route: Route, learned: tuple[int, ...]) -> Tangent:
-    """The tangent of ``program`` under ``route``, with the ``learned`` coefficients."""
+def derive_tangent(program: Program, route: Route, learned: tuple[int, ...], of: int = 0) -> Tangent:
+    """The tangent of ``program`` under ``route``, with the ``learned`` coefficients; B and D are of input number ``of``."""
     states = [symbol(s) for s in program.states]
     before = {s: symbol(f"p_{s}") for s in states}
-    (x,) = (symbol(i) for i in program.inputs)
+    x = symbol(program.inputs[of])
     coefficients = [program.coefficient_symbols[k] for k in learned]
     reset = dict(zip(states, program.reset, strict=True))
     carried = {s: s + SPIKE * (reset[s] - s) for s in states}

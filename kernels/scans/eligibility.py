@@ -7,7 +7,8 @@ each synapse is carried along, ``e[t] = A[t] e[t-1] + B[t] u[t]`` (the tangent o
 not grow with time and pieces of a sequence give what the whole gives.
 
 For neurons that act on themselves only, this is exact (real-time recurrent learning; Irie et al.
-2024, "Exploring the promise and limits of real-time recurrent learning"). Where they are also
+2024, "Exploring the promise and limits of real-time recurrent learning"). A cell with K inputs takes
+them one below the other, as K O rows of one weight (gates of an eLSTM). Where neurons are also
 coupled by recurrent synapses, it is what remains when the spikes that pass through those are
 taken as given: e-prop (Bellec et al. 2020). Where the tangent is the same for all neurons, one
 trace for each input serves all its synapses: OTTT (Xiao et al. 2022).
@@ -46,7 +47,7 @@ class Traces:
     """What is carried from step to step.
 
     Attributes:
-        weight: ``[S, B, O, I]``, or ``[S, B, I]`` where one trace serves all synapses of an input.
+        weight: ``[S, B, K O, I]``, or ``[S, B, I]`` where one trace serves all synapses of an input.
         coefficient: ``[S, L, B, O]``.
     """
 
@@ -61,7 +62,7 @@ class Eligibility:
     Attributes:
         output: ``[T, B, O]``.
         state: after the last step, each ``[B, O]``.
-        weight_grad: ``[O, I]``.
+        weight_grad: ``[K O, I]``, K the number of the cell's inputs.
         coefficient_grad: ``[L, O]``, for the learned coefficients of the spec, in order.
         traces: after the last step.
     """
@@ -75,7 +76,7 @@ class Eligibility:
 
 @dataclass(frozen=True)
 class _Matrices:
-    """The tangent at every step of a stretch: A ``[S, S, T, B, O]``, B and C ``[S, T, B, O]``, and so on."""
+    """The tangent at every step of a stretch: A ``[S, S, T, B, O]``, B ``[S, T, B, K O]``, C ``[S, T, B, O]``, and so on."""
 
     state: Tensor
     input: Tensor
@@ -147,7 +148,8 @@ def eligibility(
 
     Args:
         spec: the cell; its ``learned`` parameters get a gradient too.
-        current: what drives it, ``W u`` and anything else, ``[T, B, O]``.
+        current: what drives it, ``W u`` and anything else, ``[T, B, O]``; of a cell with K inputs ``[T, B, K O]``, one
+            input after the other.
         presynaptic: u, what came through the weights whose gradient is wanted, ``[T, B, I]``.
         signal: ``dL/dy`` of each step by itself, ``[T, B, O]``.
         state: one ``[B, O]`` tensor per state, as left by the step before.
@@ -160,7 +162,7 @@ def eligibility(
         Output, state and traces after the last step, and the gradients.
 
     Raises:
-        InputError: shapes, dtypes or devices that do not fit; a cell with several inputs; an unknown backend.
+        InputError: shapes, dtypes or devices that do not fit; an unknown backend.
 
     >>> from neuro.neurons import LIF
     >>> from neuro.kernels.compiler.reference import coefficients
@@ -172,20 +174,17 @@ def eligibility(
     (torch.Size([1, 2]), torch.Size([1, 1, 1, 2]))
     """
     route, program = route or Route(), spec.program
-    tangent = derive_tangent(program, route, spec.learned_coefficients) if len(program.inputs) == 1 else None
-    if tangent is None:
-        raise InputError(
-            f"cell {program.name!r} has inputs {program.inputs}; eligibility traces are for cells with one"
-        )
+    tangents = [derive_tangent(program, route, spec.learned_coefficients, k) for k in range(len(program.inputs))]
     if backend != "reference":
         _check_backend(backend, current)
-    shared = tangent.is_linear(program) and all(c.numel() == 1 for c in coefficients)
-    _check(current, presynaptic, signal)
-    traces = _checked(traces, program, tangent, current, presynaptic, shared)
-    outputs, state = [current.new_empty((0, *current.shape[1:]))], list(state)
+    alike = all(c.numel() == 1 for c in coefficients)
+    shared = len(tangents) == 1 and tangents[0].is_linear(program) and alike
+    _check(current, presynaptic, signal, program)
+    traces = _checked(traces, program, tangents, signal, presynaptic, shared)
+    outputs, state = [signal.new_empty((0, *signal.shape[1:]))], list(state)
     sums: tuple[Tensor, Tensor] | None = None
     for t0, t1 in ranges(current.shape[0], _STEPS) or [(0, 0)]:
-        output, matrices, state = _stretch(spec, tangent, current[t0:t1], state, coefficients)
+        output, matrices, state = _stretch(spec, tangents, current[t0:t1], state, coefficients)
         outputs.append(output)
         made, traces = _follow(matrices, presynaptic[t0:t1], signal[t0:t1], traces, shared, backend)
         sums = made if sums is None else (sums[0] + made[0], sums[1] + made[1])
@@ -194,25 +193,26 @@ def eligibility(
 
 
 def _stretch(
-    spec: ScanSpec, tangent: Tangent, current: Tensor, state: list[Tensor], coefficients: Sequence[Tensor]
+    spec: ScanSpec, tangents: Sequence[Tangent], current: Tensor, state: list[Tensor], coefficients: Sequence[Tensor]
 ) -> tuple[Tensor, _Matrices, list[Tensor]]:
-    program = spec.program
-    output, after, traced = scan_trace(spec, [current], state, coefficients)
+    program, tangent = spec.program, tangents[0]
+    inputs = [part.contiguous() for part in current.chunk(len(tangents), 2)]
+    output, after, traced = scan_trace(spec, inputs, state, coefficients)
     pre = [traced[s] for s in program.states]
     names = tuple(str(c) for c in program.coefficient_symbols)
     drive_of = torch_function(
         (program.drive if program.drive is not None else -1 + 0 * tangent.direct,), (*program.states, *names)
     )
-    zero = torch.zeros_like(current)
+    zero = torch.zeros_like(inputs[0])
     z = slopes = zero
     if program.drive is not None:
         drive = drive_of(*pre, *coefficients)[0] + zero
         z, slopes = (drive > 0).to(current.dtype), slope(drive, spec.surrogate)
     resets = torch_function(program.reset, (*program.states, *names))(*pre, *coefficients)
     left = [torch.where(z > 0, r, p) for r, p in zip(resets, pre, strict=True)]
-    before = [torch.cat([s.unsqueeze(0), p[:-1]])[: len(current)] for s, p in zip(state, left, strict=True)]
+    before = [torch.cat([s.unsqueeze(0), p[:-1]])[: len(zero)] for s, p in zip(state, left, strict=True)]
     named = (*(f"p_{s}" for s in program.states), *program.states, *program.inputs, "z", "sd", *names)
-    given = (*before, *pre, current, z, slopes, *coefficients)
+    given = (*before, *pre, *inputs, z, slopes, *coefficients)
 
     def evaluated(lines: Sequence[sympy.Expr]) -> Tensor:
         made = torch_function(tuple(lines), named)(*given)
@@ -222,9 +222,9 @@ def _stretch(
     grid = [evaluated([e for row in matrix for e in row]) for matrix in (tangent.state, tangent.coefficient)]
     matrices = _Matrices(
         state=grid[0].view(rows, rows, *zero.shape),
-        input=evaluated(tangent.input),
+        input=torch.cat([evaluated(one.input) for one in tangents], 3),
         output=evaluated(tangent.output),
-        direct=evaluated([tangent.direct])[0],
+        direct=torch.cat([evaluated([one.direct])[0] for one in tangents], 2),
         coefficient=grid[1].view(rows, len(tangent.output_coefficient), *zero.shape),
         output_coefficient=evaluated(tangent.output_coefficient),
     )
@@ -238,7 +238,9 @@ def _follow(
         weight_grad, trace = _one_trace(m, u, signal, traces.weight)
     else:
         sweep = sweep_reference if backend == "reference" else _sweep
-        weight_grad, trace = sweep(m.state, m.input, m.output, m.direct, u, signal, traces.weight)
+        copies = m.direct.shape[2] // max(1, signal.shape[2])  # of each neuron, one for each input
+        a, c, g = (torch.cat([t] * copies, -1) if copies > 1 else t for t in (m.state, m.output, signal))
+        weight_grad, trace = sweep(a, m.input, c, m.direct, u, g, traces.weight)
     e, grad = traces.coefficient, signal.new_zeros((m.output_coefficient.shape[0], signal.shape[2]))
     for t in range(len(u) if e.shape[1] else 0):
         follows = (m.output[:, None, t] * e).sum(0) + m.output_coefficient[:, t]
@@ -263,24 +265,34 @@ def _one_trace(m: _Matrices, u: Tensor, signal: Tensor, trace: Tensor) -> tuple[
     return grad, trace
 
 
-def _check(current: Tensor, presynaptic: Tensor, signal: Tensor) -> None:
+def _check(current: Tensor, presynaptic: Tensor, signal: Tensor, program: Program) -> None:
+    inputs = len(program.inputs)
+    if current.dim() != 3 or current.shape[2] % inputs:
+        wanted = "O" if inputs == 1 else f"{inputs} O"
+        raise InputError(f"current must be [T, B, {wanted}], got {list(current.shape)}")
     if presynaptic.dim() != 3 or presynaptic.shape[:2] != current.shape[:2]:
         raise InputError(f"presynaptic must be [T, B, I] with {list(current.shape[:2])}, got {list(presynaptic.shape)}")
-    if signal.shape != current.shape:
-        raise InputError(f"signal must be [T, B, O] = {list(current.shape)}, got {list(signal.shape)}")
+    outputs = (*current.shape[:2], current.shape[2] // inputs)
+    if signal.shape != outputs:
+        raise InputError(f"signal must be [T, B, O] = {list(outputs)}, got {list(signal.shape)}")
     for name, x in (("presynaptic", presynaptic), ("signal", signal)):
         if x.dtype != current.dtype or x.device != current.device:
             raise InputError(f"{name} is {x.dtype} on {x.device}, current {current.dtype} on {current.device}")
 
 
 def _checked(
-    traces: Traces | None, program: Program, tangent: Tangent, current: Tensor, presynaptic: Tensor, shared: bool
+    traces: Traces | None,
+    program: Program,
+    tangents: Sequence[Tangent],
+    current: Tensor,
+    presynaptic: Tensor,
+    shared: bool,
 ) -> Traces:
     _, batch, neurons = current.shape
     states, inputs = len(program.states), presynaptic.shape[2]
     wanted = (
-        (states, batch, inputs) if shared else (states, batch, neurons, inputs),
-        (states, len(tangent.output_coefficient), batch, neurons),
+        (states, batch, inputs) if shared else (states, batch, len(tangents) * neurons, inputs),
+        (states, len(tangents[0].output_coefficient), batch, neurons),
     )
     if traces is None:
         return Traces(*(current.new_zeros(shape) for shape in wanted))

@@ -6,7 +6,10 @@ from types import MappingProxyType
 from neuro.layer import Population
 from neuro.neurons.adaptive import ALIF, PLIF, AdLIF, SEAdLIF
 from neuro.neurons.cell import Cell
+from neuro.neurons.elstm import ELSTM
+from neuro.neurons.gated import EGRU
 from neuro.neurons.integrate_and_fire import IF, LI, LIF, CuBaLIF
+from neuro.neurons.leaky_rnn import LeakyRNN
 from neuro.neurons.liquid import LIQUID
 from neuro.neurons.membrane_norm import MPBN, NORMALISED
 from neuro.neurons.nonlinear import EIF, QIF, AdEx, Izhikevich
@@ -25,7 +28,9 @@ from neuro.neurons.synaptic import (
 __all__ = [
     "ALIF",
     "CELLS",
+    "EGRU",
     "EIF",
+    "ELSTM",
     "IF",
     "LI",
     "LIF",
@@ -44,6 +49,7 @@ __all__ = [
     "EventGate",
     "ExponentialSynapse",
     "Izhikevich",
+    "LeakyRNN",
     "ResonateAndFire",
     "SEAdLIF",
     "ShortTermPlasticity",
@@ -61,7 +67,11 @@ CELLS: Mapping[str, type[Cell]] = MappingProxyType(
 )
 """The cells that come with neuro, by name."""
 
+_RECURRENT: Mapping[str, type[Population]] = MappingProxyType(
+    {p.__name__: p for p in (Recurrent, EGRU, ELSTM, LeakyRNN)}
+)
+
 POPULATIONS: Mapping[str, type[Population]] = MappingProxyType(
-    {**CELLS, **LIQUID, **NORMALISED, **PARALLEL, **STOCHASTIC, "Recurrent": Recurrent}
+    {**CELLS, **LIQUID, **NORMALISED, **PARALLEL, **STOCHASTIC, **_RECURRENT}
 )
 """All populations of neurons that come with neuro, by name."""

@@ -212,6 +212,49 @@ def test_memory_does_not_grow_with_time() -> None:
     assert len(set(sizes)) == 1
 
 
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+def test_several_inputs_are_rows_of_one_weight(backend: str) -> None:
+    """A cell of two drives and one spike: its weight has twice as many rows as there are neurons."""
+    gate = Equations(
+        "Gated",
+        """
+        v' = (v + tanh(x)) * (1 + tanh(g + w*v)) / 2
+        s' = 0.9 * s + g * v'
+        spike when v > 0.4
+        reset subtract: v = v - 0.4
+        output z * v + 0.2 * s
+        """,
+        {"w": Parameter(0.3)},
+        inputs=("x", "g"),
+    )
+    spec = ScanSpec(gate, "euler", "subtract", Surrogate("atan", 0.5, 0.8), frozenset({"w"}))
+    g = torch.Generator().manual_seed(0)
+    weight, u, signal = (torch.randn(s, generator=g).double() for s in ((8, 3), (40, 2, 3), (40, 2, 4)))
+    weight.requires_grad_()
+    w = (0.3 * torch.rand(4, generator=g).double()).requires_grad_()
+    state = [torch.randn(2, 4, generator=g).double() for _ in range(2)]
+    current = u @ weight.t()
+    y, _ = scan(spec, list(current.chunk(2, 2)), state, [w], route=Route(cut_reset=False))
+    (y * signal).sum().backward()
+    given: Any = (current.detach(), u, signal)
+    options: Any = {"coefficients": [w.detach()], "state": state, "route": Route(cut_reset=False), "backend": backend}
+    parts: Any = [[t[:13] for t in given], [t[13:] for t in given]]
+    first = eligibility(spec, *parts[0], **options)
+    options |= {"state": first.state, "traces": first.traces}
+    then = eligibility(spec, *parts[1], **options)
+    assert first.traces.weight.shape == (2, 2, 8, 3)
+    assert torch.allclose(torch.cat([first.output, then.output]), y, rtol=1e-12)
+    pairs = (
+        (weight.grad, first.weight_grad + then.weight_grad),
+        (w.grad, (first.coefficient_grad + then.coefficient_grad)[0]),
+    )
+    for wanted, made in pairs:
+        assert wanted is not None
+        assert float((wanted - made).abs().max()) <= 1e-9 * float(wanted.abs().max())
+    with pytest.raises(InputError, match=r"current must be \[T, B, 2 O\], got \[40, 2, 7\]"):
+        eligibility(spec, current[:, :, 1:].detach(), u, signal, state, [w.detach()])
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
