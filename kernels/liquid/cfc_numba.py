@@ -14,7 +14,7 @@ import numba
 import numpy as np
 from torch import Tensor
 
-from neuro.kernels.liquid.logistic_numba import logistic
+from neuro.kernels.engines.logistic_numba import logistic
 
 __all__ = ["backward_steps", "forward_steps"]
 

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neuro.kernels.engines.logistic_numba import LANES, add_lanes, fused, logistic
 from neuro.kernels.engines.numba_backend import run_blocks
-from neuro.kernels.liquid.logistic_numba import LANES, add_lanes, fused, logistic
 
 __all__ = ["backward", "forward"]
 

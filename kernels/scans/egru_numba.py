@@ -12,8 +12,8 @@ import numba
 import numpy as np
 from torch import Tensor
 
+from neuro.kernels.engines.logistic_numba import logistic
 from neuro.kernels.engines.numba_backend import run_blocks
-from neuro.kernels.liquid.logistic_numba import logistic
 from neuro.kernels.propagation.spikes import ranges
 
 __all__ = ["backward_steps", "forward_steps"]

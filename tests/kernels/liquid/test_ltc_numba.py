@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from neuro.kernels.liquid.logistic_numba import LANES
+from neuro.kernels.engines.logistic_numba import LANES
 from neuro.kernels.liquid.ltc_numba import backward, forward
 
 

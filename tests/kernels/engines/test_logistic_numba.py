@@ -8,7 +8,7 @@ import numba
 import numpy as np
 import pytest
 
-from neuro.kernels.liquid.logistic_numba import LANES, add_lanes, fused, logistic
+from neuro.kernels.engines.logistic_numba import LANES, add_lanes, fused, logistic
 
 
 @numba.njit(error_model="numpy")
