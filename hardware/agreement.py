@@ -14,7 +14,7 @@ from neuro.errors import InputError, unknown_name
 from neuro.hardware.judges import JUDGES, Judge, JudgeError, Reading
 from neuro.hardware.reasons import explain
 from neuro.hardware.targets import read
-from neuro.network import Sequential, record
+from neuro.network import Network, record
 from neuro.neurons import Cell
 
 __all__ = ["Agreement", "Row", "compare"]
@@ -102,7 +102,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def compare(
-    net: Sequential, path: str | Path, x: Tensor, *, judges: Collection[str] = tuple(JUDGES), batch: int = 64
+    net: Network, path: str | Path, x: Tensor, *, judges: Collection[str] = tuple(JUDGES), batch: int = 64
 ) -> Agreement:
     """Run ``net`` and every reading of its exported file on the same input and compare each cell's output.
 
@@ -130,11 +130,11 @@ def compare(
     return Agreement(Path(path), x.shape[0], net.dt, tuple(rows))
 
 
-def _outputs(net: Sequential, x: Tensor) -> dict[str, Tensor]:
+def _outputs(net: Network, x: Tensor) -> dict[str, Tensor]:
     return {name: traces["z"] for name, traces in record(net, x).items()}
 
 
-def _read_back(net: Sequential, path: Path, x: Tensor, batch: int) -> Iterator[Row]:
+def _read_back(net: Network, path: Path, x: Tensor, batch: int) -> Iterator[Row]:
     twin = read(path, target="nir")
     if list(twin.layers) != list(net.layers):
         raise InputError(f"{path} holds the layers {', '.join(twin.layers)}, not {', '.join(net.layers)}")
@@ -143,7 +143,7 @@ def _read_back(net: Sequential, path: Path, x: Tensor, batch: int) -> Iterator[R
         yield count.row(_HERE, name, _other_value(net, twin, name) if count.different else "")
 
 
-def _other_value(net: Sequential, twin: Sequential, name: str) -> str:
+def _other_value(net: Network, twin: Network, name: str) -> str:
     """The first value up to the layer ``name`` that the file has otherwise than ``net``."""
     for layer, module in net.layers.items():
         here, there = _values(module), _values(twin.layers[layer])
@@ -204,7 +204,7 @@ def _quantity(cell: Cell) -> str:
     return "membrane" if cell.equations.drive is None else "spikes"
 
 
-def _count(net: Sequential, run: Run, x: Tensor, batch: int) -> tuple[dict[str, _Count], list[int]]:
+def _count(net: Network, run: Run, x: Tensor, batch: int) -> tuple[dict[str, _Count], list[int]]:
     """Counts of each layer that ``run`` gives, and which samples differ in any of them."""
     counts: dict[str, _Count] = {}
     differing: list[int] = []
@@ -219,7 +219,7 @@ def _count(net: Sequential, run: Run, x: Tensor, batch: int) -> tuple[dict[str, 
     return counts, differing
 
 
-def _judged(net: Sequential, path: Path, x: Tensor, batch: int, judge: Judge) -> Iterator[Row]:
+def _judged(net: Network, path: Path, x: Tensor, batch: int, judge: Judge) -> Iterator[Row]:
     label = judge.package if judge.version is None else f"{judge.package} {judge.version}"
     try:
         if judge.version is None:
@@ -233,7 +233,7 @@ def _judged(net: Sequential, path: Path, x: Tensor, batch: int, judge: Judge) ->
         yield from _reading(net, f"{label}, prepared: {', '.join(prepared.changes)}", prepared, x, batch)
 
 
-def _reading(net: Sequential, label: str, reading: Reading, x: Tensor, batch: int) -> Iterator[Row]:
+def _reading(net: Network, label: str, reading: Reading, x: Tensor, batch: int) -> Iterator[Row]:
     accepted, refusals = _accepted(net, reading, x[:, :2])
     if accepted:
         counts, differing = _count(net, lambda part: reading.run(part, accepted), x, batch)
@@ -245,14 +245,14 @@ def _reading(net: Sequential, label: str, reading: Reading, x: Tensor, batch: in
         yield _refused(label, net, name, x.shape[1], f"refused: {reason}")
 
 
-def _reasons(net: Sequential, reading: Reading, x: Tensor, layers: list[str]) -> dict[str, str]:
+def _reasons(net: Network, reading: Reading, x: Tensor, layers: list[str]) -> dict[str, str]:
     if not x.shape[1]:
         return {}
     own_dt = reading.judge.own_dt if reading.judge.own_dt != reading.dt else None
     return explain(net, reading.run(x, layers), x, own_dt=own_dt)
 
 
-def _accepted(net: Sequential, reading: Reading, x: Tensor) -> tuple[list[str], dict[str, str]]:
+def _accepted(net: Network, reading: Reading, x: Tensor) -> tuple[list[str], dict[str, str]]:
     """The first cells, as many as the judge can run, and what it says to each of the others."""
     refusals: dict[str, str] = {}
     layers = list(net.cells)
@@ -267,5 +267,5 @@ def _accepted(net: Sequential, reading: Reading, x: Tensor) -> tuple[list[str], 
     return layers, refusals
 
 
-def _refused(reader: str, net: Sequential, layer: str, samples: int, reason: str) -> Row:
+def _refused(reader: str, net: Network, layer: str, samples: int, reason: str) -> Row:
     return Row(reader, layer, _quantity(net.cells[layer]), None, None, None, None, samples, None, reason)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neuro.kernels.compiler.equations import Equations, Parameter
-from neuro.network import NetworkState, Sequential
+from neuro.network import Network, NetworkState, Sequential
 from neuro.neurons import Cell, CuBaLIF
 
 __all__ = ["ASSUMPTIONS", "assume"]
@@ -103,9 +103,7 @@ ASSUMPTIONS: Mapping[str, Callable[[Values, float | None], Values]] = MappingPro
 library's own time step in seconds or None) that gives the changed entries."""
 
 
-def assume(
-    net: Sequential, texts: Sequence[str], batch: int, own_dt: float | None
-) -> tuple[Sequential, NetworkState, list[str]]:
+def assume(net: Network, texts: Sequence[str], batch: int, own_dt: float | None) -> tuple[Network, NetworkState, list[str]]:
     """``net`` as a library with these assumptions would run it.
 
     Args:

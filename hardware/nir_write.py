@@ -20,7 +20,7 @@ from neuro.errors import InputError
 from neuro.files import atomic_write
 from neuro.hardware.nir_node import METADATA
 from neuro.hardware.shapes import Shape, input_shape, pair, shape_after
-from neuro.network import Sequential
+from neuro.network import Network
 from neuro.neurons import IF, LI, LIF, Cell, CuBaLIF
 from neuro.neurons.membrane_norm import NORMALISED
 from neuro.synapses import Conv1d, Conv2d, Flatten, Linear, OneToOne, SparseLinear, SumPool2d
@@ -132,7 +132,7 @@ WRITERS: Mapping[type[nn.Module], Callable[[Any, Shape], nir.NIRNode]] = Mapping
 """Type of a layer -> function of (layer, shape that comes in) that makes the node."""
 
 
-def write(net: Sequential, path: str | Path, *, shape: Shape | None = None, allow: Collection[str] = ()) -> Written:
+def write(net: Network, path: str | Path, *, shape: Shape | None = None, allow: Collection[str] = ()) -> Written:
     """Write ``net`` as a NIR file, whole or not at all.
 
     NIR has neither a time step nor a discretisation, and its one reset is to ``v_reset``. The
@@ -177,7 +177,7 @@ def write(net: Sequential, path: str | Path, *, shape: Shape | None = None, allo
     return Written(tuple(lines), sum(_count(n) for n in nodes.values()), _notes(net, graph, edges))
 
 
-def _shapes(net: Sequential, given: Shape | None) -> list[Shape]:
+def _shapes(net: Network, given: Shape | None) -> list[Shape]:
     """Shape into the first layer, and out of each."""
     for name, layer in net.layers.items():
         _check_kind(name, layer)
@@ -195,6 +195,11 @@ def _shapes(net: Sequential, given: Shape | None) -> list[Shape]:
 
 
 def _check_kind(name: str, layer: nn.Module) -> None:
+    if isinstance(layer, Network):
+        raise InputError(
+            f"layer {name!r} is a {type(layer).__name__}, and what is written is one chain of layers; "
+            "give the layers of a Sequential one by one; branches and cycles are not written yet"
+        )
     if isinstance(layer, (*NORMALISATIONS.values(), *NORMALISED.values())):
         raise InputError(
             f"layer {name!r} ({type(layer).__name__}) is a normalisation, which NIR does not have; write neuro.fold(net), "
@@ -266,7 +271,7 @@ def _text(shape: Shape) -> str:
     return "x".join(map(str, shape))
 
 
-def _notes(net: Sequential, graph: dict[str, nir.NIRNode], edges: list[tuple[str, str]]) -> tuple[str, ...]:
+def _notes(net: Network, graph: dict[str, nir.NIRNode], edges: list[tuple[str, str]]) -> tuple[str, ...]:
     notes = ["exact: topology, weights, and every neuron parameter with its bits"]
     for cell in list(net.cells.values())[:1]:
         notes.append(f"in the metadata only, which other libraries do not read: dt = {cell.dt:g} s, method, reset")

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from neuro.hardware.assumptions import ASSUMPTIONS, assume
-from neuro.network import NetworkState, Sequential, record
+from neuro.network import Network, NetworkState, record
 from neuro.neurons import Cell
 
 __all__ = ["ROUNDING", "explain"]
@@ -43,7 +43,7 @@ class _Difference:
     where: tuple[int, int, int]
 
 
-def explain(net: Sequential, theirs: Mapping[str, Tensor], x: Tensor, *, own_dt: float | None = None) -> dict[str, str]:
+def explain(net: Network, theirs: Mapping[str, Tensor], x: Tensor, *, own_dt: float | None = None) -> dict[str, str]:
     """One reason for each layer of ``theirs`` that differs from what ``net`` does with ``x``.
 
     Args:
@@ -66,7 +66,7 @@ def explain(net: Sequential, theirs: Mapping[str, Tensor], x: Tensor, *, own_dt:
     return reasons | {name: _rounding(d) if d.gap <= ROUNDING else _unexplained(d) for name, d in own.items()}
 
 
-def _assumption(net: Sequential, theirs: Mapping[str, Tensor], x: Tensor, own_dt: float | None) -> str | None:
+def _assumption(net: Network, theirs: Mapping[str, Tensor], x: Tensor, own_dt: float | None) -> str | None:
     """The fewest assumptions under which our own network gives their spikes, or None."""
     batch = x.shape[1]
     possible = [text for text in ASSUMPTIONS if assume(net, [text], batch, own_dt)[2]]
@@ -98,7 +98,7 @@ def _unexplained(difference: _Difference) -> str:
 
 
 def _differences(
-    net: Sequential, theirs: Mapping[str, Tensor], x: Tensor, state: NetworkState | None = None
+    net: Network, theirs: Mapping[str, Tensor], x: Tensor, state: NetworkState | None = None
 ) -> dict[str, _Difference | None]:
     """For each layer None where all is equal, else what is its own in the difference."""
     ours = record(net, x, state)

@@ -13,7 +13,7 @@ from neuro.hardware.nir_read import read as read_nir
 from neuro.hardware.nir_write import ALLOW as NIR_ALLOW
 from neuro.hardware.nir_write import Written
 from neuro.hardware.nir_write import write as write_nir
-from neuro.network import Sequential
+from neuro.network import Network, Sequential
 
 __all__ = ["TARGETS", "ExportReport", "Target", "export", "read"]
 
@@ -31,7 +31,7 @@ class Target:
 
     suffix: str
     write: Callable[..., Written]
-    read: Callable[..., Sequential]
+    read: Callable[..., Network]
     allow: tuple[str, ...]
 
 
@@ -67,7 +67,7 @@ class ExportReport:
 
 
 def export(
-    net: Sequential,
+    net: Network,
     path: str | Path,
     target: str | None = None,
     *,
@@ -101,7 +101,7 @@ def export(
         if loss not in chosen.allow:
             raise unknown_name(f"loss for target {name!r}", loss, chosen.allow)
     if not isinstance(net, Sequential):
-        raise InputError(f"only a neuro.Sequential can be exported, got {type(net).__name__}")
+        raise InputError(f"only a chain of layers (neuro.Sequential) can be exported, got {type(net).__name__}")
     if path.is_dir() or (path.exists() and not overwrite):
         cure = "name a file" if path.is_dir() else "replace it with overwrite=True"
         raise InputError(f"{path} exists; {cure}")
@@ -118,7 +118,7 @@ def read(
     dt: float | None = None,
     method: str | None = None,
     allow: Collection[str] = (),
-) -> Sequential:
+) -> Network:
     """The network in a file; every field in it is used, or this raises.
 
     Args:

@@ -36,6 +36,7 @@ __all__ = [
     "BatchNorm",
     "Cell",
     "CfC",
+    "Concatenate",
     "Conv1d",
     "Conv2d",
     "CuBaLIF",
@@ -47,12 +48,16 @@ __all__ = [
     "ExponentialSynapse",
     "Flatten",
     "FullyConnected",
+    "Graph",
     "Izhikevich",
     "LeakyRNN",
     "Linear",
+    "Multiply",
+    "Network",
     "OneToOne",
     "Parameter",
     "Recurrent",
+    "Residual",
     "ResonateAndFire",
     "Route",
     "SEAdLIF",
@@ -81,6 +86,7 @@ __all__ = [
     "rules",
     "save",
     "standardise",
+    "summary",
 ]
 
 if TYPE_CHECKING:
@@ -89,7 +95,7 @@ if TYPE_CHECKING:
     from neuro.kernels.compiler.equations import Equations, Parameter
     from neuro.kernels.compiler.route import Route
     from neuro.kernels.compiler.surrogate import Surrogate
-    from neuro.network import Sequential, build, load, record, save
+    from neuro.network import Graph, Network, Residual, Sequential, build, load, record, save, summary
     from neuro.neurons import (
         ALIF,
         EGRU,
@@ -127,12 +133,14 @@ if TYPE_CHECKING:
         TDBN,
         TEBN,
         BatchNorm,
+        Concatenate,
         Conv1d,
         Conv2d,
         DelayedLinear,
         Delta,
         Flatten,
         Linear,
+        Multiply,
         OneToOne,
         SparseLinear,
         SumPool2d,
@@ -149,7 +157,7 @@ else:
         ("neuro.kernels.compiler.equations", ("Equations", "Parameter")),
         ("neuro.kernels.compiler.route", ("Route",)),
         ("neuro.kernels.compiler.surrogate", ("Surrogate",)),
-        ("neuro.network", ("Sequential", "build", "load", "record", "save")),
+        ("neuro.network", ("Graph", "Network", "Residual", "Sequential", "build", "load", "record", "save", "summary")),
         ("neuro.neurons", ("IF", "LI", "LIF", "Cell", "CuBaLIF")),
         ("neuro.neurons", ("ALIF", "PLIF", "AdLIF", "SEAdLIF")),
         ("neuro.neurons", ("EIF", "QIF", "AdEx", "Izhikevich")),
@@ -162,6 +170,7 @@ else:
         ("neuro.neurons", ("MPBN",)),
         ("neuro.neurons", ("EGRU", "ELSTM", "LeakyRNN")),
         ("neuro.synapses", ("BNTT", "TDBN", "TEBN", "BatchNorm")),
+        ("neuro.synapses", ("Concatenate", "Multiply")),
         ("neuro.synapses", ("Conv1d", "Conv2d", "Flatten", "Linear", "OneToOne", "SumPool2d")),
         ("neuro.synapses", ("DelayedLinear", "Delta", "SparseLinear", "binarise", "quantise", "standardise")),
         ("neuro.training.calibrate", ("calibrate",)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize
 
 from neuro.errors import InputError
 from neuro.layer import StatefulLayer
-from neuro.network import Sequential
+from neuro.network import Network, Sequential, leaves
 from neuro.neurons import Cell
 from neuro.neurons.membrane_norm import MPBN
 from neuro.synapses import Conv1d, Conv2d, DelayedLinear, Linear, OneToOne, SparseLinear, SumPool2d
@@ -22,8 +22,11 @@ __all__ = ["fold"]
 _WEIGHTED = (Linear, SparseLinear, DelayedLinear, OneToOne, Conv1d, Conv2d)
 
 
+N = TypeVar("N", bound=Network)
+
+
 @torch.no_grad()
-def fold(net: Sequential) -> Sequential:
+def fold(net: N) -> N:
     """A copy of ``net`` for inference without normalisations, equal to ``net.eval()`` in real numbers.
 
     *Currents* (``BatchNorm``, ``TDBN``): ``y = g x + h`` behind weights ``w`` and bias ``b`` is the weights ``g w`` with bias
@@ -48,22 +51,45 @@ def fold(net: Sequential) -> Sequential:
     >>> list(neuro.fold(net).layers)
     ['0', '2']
     """
-    if len({id(layer) for layer in net.layers.values()}) != len(net.layers):
+    held = [id(layer) for _, layer in leaves(net)]
+    if len(set(held)) != len(held):
         raise InputError("a layer stands in this network twice, so what is folded into it would act twice")
+    folded = _folded(copy.deepcopy(net), "")
+    assert isinstance(folded, type(net))
+    return folded.eval()
+
+
+def _folded(net: Network, prefix: str) -> Network:
+    if isinstance(net, Sequential):
+        return _chain(net, prefix)
+    parts: dict[str, nn.Module] = {}
+    for name, layer in net.layers.items():
+        if isinstance(layer, BatchNorm | TEBN | BNTT | MPBN):
+            raise InputError(
+                f"layer {prefix + name!r} ({type(layer).__name__}) cannot be folded: it stands alone in a "
+                f"{type(net).__name__}; put it into a Sequential, behind the weights it is to be folded into"
+            )
+        parts[name] = _folded(layer, f"{prefix}{name}.") if isinstance(layer, Network) else layer
+    arrangement = {k: v for k, v in net.arrangement().items() if k != "layers"}
+    return type(net).assemble(parts, **arrangement)
+
+
+def _chain(net: Sequential, prefix: str) -> Sequential:
     made: dict[str, nn.Module] = {}
-    for name, layer in copy.deepcopy(net).layers.items():
+    for key, layer in net.layers.items():
+        name = prefix + key
         if isinstance(layer, BatchNorm | TEBN | BNTT):
             _absorb(made, name, layer, *_same_each_step(name, layer))
         elif isinstance(layer, MPBN):
             cell, sign = _cell(name, layer)
             if bool((sign < 0).any()):
                 _absorb(made, name, layer, sign, torch.zeros_like(sign))
-            made[name] = cell
+            made[key] = cell
         else:
-            made[name] = layer
+            made[key] = _folded(layer, f"{name}.") if isinstance(layer, Network) else layer
     if not made:
         raise InputError("nothing is left of a network of normalisations alone")
-    return Sequential(made).eval()
+    return Sequential(made)
 
 
 def _same_each_step(name: str, layer: BatchNorm | TEBN | BNTT) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from neuro.kernels.compiler.route import Route
 
-__all__ = ["Population", "State", "StatefulLayer"]
+__all__ = ["Joint", "Population", "State", "StatefulLayer"]
 
 State = tuple[Tensor, ...]
 """State of one layer: tensors whose first size is the batch."""
@@ -69,3 +69,21 @@ class Population(StatefulLayer):
     @abstractmethod
     def trace(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State, dict[str, Tensor]]:
         """Like ``forward`` without gradients, also returning each state variable by name, ``[T, B, *size]``."""
+
+
+class Joint(nn.Module, ABC):
+    """A layer without state that takes several inputs, each ``[T, B, ...]``: a node where edges of a graph meet.
+
+    Attributes:
+        inputs: how many.
+    """
+
+    inputs: int
+
+    @abstractmethod
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """``[T, B, ...]`` of all inputs, step by step: no step sees another."""
+
+    @abstractmethod
+    def definition(self) -> dict[str, Any]:
+        """What rebuilds this layer but for its values, JSON-able."""

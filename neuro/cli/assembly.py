@@ -84,7 +84,7 @@ def _spiking(config: TrainConfig, size: int) -> neuro.LIF:
     )
 
 
-def load_run(run: Run, config: TrainConfig) -> tuple[Splits, neuro.Sequential]:
+def load_run(run: Run, config: TrainConfig) -> tuple[Splits, neuro.Network]:
     """Data and trained network of a run, the network on the configured device.
 
     Raises:
@@ -114,7 +114,7 @@ def _difference(there: Sequence[Mapping[str, Any]], here: Sequence[Mapping[str, 
     return None
 
 
-def describe(net: neuro.Sequential) -> tuple[list[list[str]], int]:
+def describe(net: neuro.Network) -> tuple[list[list[str]], int]:
     """A row (name, layer, parameters) per layer, and the number of trained values of all."""
     counts = [sum(p.numel() for p in layer.parameters() if p.requires_grad) for layer in net.layers.values()]
     rows = [[name, str(layer), f"{n:,}"] for (name, layer), n in zip(net.layers.items(), counts, strict=True)]

@@ -18,7 +18,7 @@ from neuro.files import atomic_write
 from neuro.training.folder import RunFolder
 
 if TYPE_CHECKING:
-    from neuro.network import Sequential
+    from neuro.network import Network
 
 __all__ = ["Run", "add_run", "given_run", "open_run"]
 
@@ -121,7 +121,7 @@ class Run:
         if not path.exists():
             raise InputError(f"{self.root} holds no weights ({path.name}); train first: {self.resume_command}")
 
-    def load_network(self) -> Sequential:
+    def load_network(self) -> Network:
         """The network of the best epoch.
 
         Raises:

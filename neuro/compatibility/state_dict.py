@@ -9,7 +9,7 @@ from torch import Tensor
 
 from neuro.compatibility.exchange import Peer
 from neuro.errors import InputError
-from neuro.network import Sequential
+from neuro.network import Sequential, leaves
 
 __all__ = ["load_state"]
 
@@ -24,7 +24,7 @@ def load_state(peer: Peer, net: Sequential, state: Mapping[str, Tensor]) -> None
         InputError: an entry no layer takes, a trained value of ``net`` that no entry fills.
     """
     groups = _groups(peer, state)
-    own = {name: dict(layer.state_dict(keep_vars=True)) for name, layer in net.layers.items()}
+    own = {name: dict(layer.state_dict(keep_vars=True)) for name, layer in leaves(net)}
     own = {name: tensors for name, tensors in own.items() if tensors}
     pairs = {name: name for name in groups} if groups.keys() <= own.keys() else _in_order(groups, own)
     filled: set[int] = set()

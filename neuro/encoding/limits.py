@@ -9,7 +9,7 @@ from torch import Tensor
 
 from neuro.errors import InputError
 
-__all__ = ["generator", "need_positive", "need_range", "need_sequence", "need_steps"]
+__all__ = ["generator", "need_lengths", "need_positive", "need_range", "need_sequence", "need_steps"]
 
 
 def need_range(x: Tensor, low: float, high: float, what: str, cure: str) -> None:
@@ -58,6 +58,24 @@ def need_sequence(z: Tensor, what: str, least: int = 1) -> None:
     if z.dim() < 2 or z.shape[0] < least or not z.is_floating_point():
         steps = f"at least {least} step{'s' if least > 1 else ''}"
         raise InputError(f"{what} reads a floating-point [T, B, ...] of {steps}, got {list(z.shape)} {z.dtype}")
+
+
+def need_lengths(lengths: Tensor, steps: int, samples: int, least: int = 0) -> Tensor:
+    """``lengths`` ``[B]`` as int64, refused unless it has ``samples`` whole numbers of steps from ``least`` to ``steps``.
+
+    Raises:
+        InputError: names dtype, shape or the value.
+    """
+    if not isinstance(lengths, Tensor) or lengths.is_floating_point() or lengths.dtype == torch.bool:
+        raise InputError(f"lengths must be a tensor of whole numbers, got {getattr(lengths, 'dtype', type(lengths))}")
+    if tuple(lengths.shape) != (samples,):
+        raise InputError(f"lengths must be [{samples}], one per sample of the batch, got {list(lengths.shape)}")
+    if samples:
+        low, high = (int(bound) for bound in lengths.aminmax())
+        if low < least or high > steps:
+            wrong = low if low < least else high
+            raise InputError(f"lengths must be in {least}..{steps}, the steps of the sequence, got {wrong}")
+    return lengths.long()
 
 
 def generator(seed: int | torch.Generator, device: torch.device) -> torch.Generator:

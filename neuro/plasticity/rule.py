@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from neuro.errors import InputError, unknown_name
 from neuro.layer import Population
-from neuro.network import NetworkState, Sequential
+from neuro.network import Network, NetworkState
 
 __all__ = ["Activity", "LocalResult", "LocalRule", "write_grad"]
 
@@ -83,7 +83,7 @@ class LocalResult:
 
 @torch.no_grad()
 def write_grad(
-    net: Sequential,
+    net: Network,
     x: Tensor,
     rules: Mapping[str, LocalRule],
     *,
@@ -132,7 +132,7 @@ def write_grad(
 
 
 def _watched(
-    net: Sequential, x: Tensor, state: NetworkState | None
+    net: Network, x: Tensor, state: NetworkState | None
 ) -> tuple[dict[str, tuple[Tensor, Tensor]], Tensor, NetworkState]:
     """What every layer took and gave."""
     passed: dict[str, tuple[Tensor, Tensor]] = {}

@@ -17,7 +17,7 @@ from neuro.report.folder import Evaluation, Files, read_folder
 
 if TYPE_CHECKING:
     from neuro.datasets.splits import FrameDataset, Splits
-    from neuro.network import Sequential
+    from neuro.network import Network
     from neuro.neurons import Cell
 
 __all__ = ["collect", "recording", "samples", "time_constants"]
@@ -101,7 +101,7 @@ def _layer_text(cell: Cell) -> str:
     return f"{'×'.join(map(str, cell.size))} {type(cell).__name__}"
 
 
-def _pictured(net: Sequential, data: Splits, evaluation: Evaluation) -> dict[str, Any]:
+def _pictured(net: Network, data: Splits, evaluation: Evaluation) -> dict[str, Any]:
     """The parts of the report that show single samples."""
     labels, predicted = evaluation.labels, evaluation.predicted
     wrong = np.flatnonzero(labels != predicted)
@@ -137,7 +137,7 @@ def _frames(split: FrameDataset, i: int) -> FloatArray:
     return frames
 
 
-def recording(net: Sequential, data: Splits, sample: Sample) -> Recording:
+def recording(net: Network, data: Splits, sample: Sample) -> Recording:
     """Run one test sample, input [T, 1, ...], and keep spikes and membranes [T, N] of every cell."""
     like = next(net.parameters())
     x = data.test[sample.index][0].unsqueeze(1).to(like)
@@ -153,7 +153,7 @@ def _layer(name: str, cell: Cell, traces: Mapping[str, torch.Tensor]) -> Layer:
     return Layer(name, type(cell).__name__, z, v, threshold, cell.size)
 
 
-def time_constants(net: Sequential, settings: Mapping[str, Any]) -> tuple[TimeConstants, ...]:
+def time_constants(net: Network, settings: Mapping[str, Any]) -> tuple[TimeConstants, ...]:
     """The learned parameters in seconds of every cell, with the value of the same name in ``settings``."""
     return tuple(
         TimeConstants(layer, name, cell.parameters_si()[name].cpu().numpy().ravel(), _number(settings.get(name)))

@@ -20,7 +20,7 @@ from neuro.report.content import Curves, FloatArray, IntArray
 from neuro.training.activity import CellActivity, SynapseActivity
 
 if TYPE_CHECKING:
-    from neuro.network import Sequential
+    from neuro.network import Network
 
 __all__ = ["Evaluation", "Exported", "Files", "Summary", "read_folder"]
 
@@ -95,7 +95,7 @@ class Files:
     settings: dict[str, Any]
     curves: Curves
     summary: Summary
-    network: Sequential
+    network: Network
     finished: datetime
     evaluation: Evaluation | None
     exported: Exported

@@ -10,6 +10,7 @@ from torch import nn
 from neuro.synapses.delays import DelayedLinear, sigma_schedule
 from neuro.synapses.delta import Delta
 from neuro.synapses.dense import STATELESS, Conv1d, Conv2d, Flatten, Linear, OneToOne, SumPool2d
+from neuro.synapses.joints import JOINTS, Concatenate, Multiply
 from neuro.synapses.normalisation import BNTT, NORMALISATIONS, TDBN, TEBN, BatchNorm
 from neuro.synapses.sparse import SparseLinear
 from neuro.synapses.weights import binarise, quantise, standardise
@@ -20,12 +21,14 @@ __all__ = [
     "TDBN",
     "TEBN",
     "BatchNorm",
+    "Concatenate",
     "Conv1d",
     "Conv2d",
     "DelayedLinear",
     "Delta",
     "Flatten",
     "Linear",
+    "Multiply",
     "OneToOne",
     "SparseLinear",
     "SumPool2d",
@@ -37,6 +40,6 @@ __all__ = [
 
 _OTHERS = (DelayedLinear, SparseLinear, Delta)
 SYNAPSES: Mapping[str, type[nn.Module]] = MappingProxyType(
-    {**STATELESS, **{c.__name__: c for c in _OTHERS}, **NORMALISATIONS}
+    {**STATELESS, **{c.__name__: c for c in _OTHERS}, **NORMALISATIONS, **JOINTS}
 )
 """The synapses that come with neuro, by name."""

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from neuro.errors import InputError
 from neuro.layer import Population
+from neuro.network import leaves
 from neuro.synapses import Conv1d, Conv2d, DelayedLinear, Linear, OneToOne, SparseLinear
-from neuro.training.metrics import fan_out
+from neuro.synapses.fan_out import fan_out
 
 if TYPE_CHECKING:
-    from neuro.network import Sequential
+    from neuro.network import Network
 
 __all__ = ["ActivityCounter", "CellActivity", "SynapseActivity"]
 
@@ -75,22 +76,30 @@ class _Tally:
         self.steps = self.samples = 0
         self.events = self.active = self.synops = self.macs = 0.0
         self.whole = True
+        self._fired: Tensor | None = None  # [B, ...], in this run of the network
 
     def see(self, values: Tensor) -> None:
         values = values.detach()
         self.shape = tuple(values.shape[2:])
-        self.samples += values.shape[1]
         self.steps += values.shape[0] * values.shape[1]
         whole = bool((values == values.round()).all())
         self.whole &= whole
         nonzero = values != 0
         events = (values.abs() if whole else nonzero).sum((0, 1), dtype=torch.float64)
         self.events += float(events.sum())
-        self.active += float(nonzero.any(0).sum())
+        fired = nonzero.any(0)
+        self._fired = fired if self._fired is None else self._fired | fired
         weights = fan_out(self.layer, self.shape)
         if weights is not None:
             self.synops += float((events.cpu() * weights).sum())
             self.macs += float(weights.sum()) * values.shape[0] * values.shape[1]
+
+    def close(self) -> None:
+        """The network has run: on a cycle, a layer has been seen several times by now."""
+        if self._fired is not None:
+            self.active += float(self._fired.sum())
+            self.samples += self._fired.shape[0]
+            self._fired = None
 
     def cell(self, name: str) -> CellActivity:
         neurons = torch.Size(self.shape).numel()
@@ -130,12 +139,13 @@ class ActivityCounter:
     (12.0, 24.0, 24.0)
     """
 
-    def __init__(self, net: Sequential) -> None:
-        self._layers = dict(net.layers)
-        self._cells = {name: _Tally(layer) for name, layer in net.layers.items() if isinstance(layer, Population)}
+    def __init__(self, net: Network) -> None:
+        self._net = net
+        self._layers = dict(leaves(net))
+        self._cells = {name: _Tally(layer) for name, layer in leaves(net) if isinstance(layer, Population)}
         self._synapses = {
             name: _Tally(layer)
-            for name, layer in net.layers.items()
+            for name, layer in leaves(net)
             if isinstance(layer, Linear | SparseLinear | OneToOne | Conv1d | Conv2d | DelayedLinear)
         }
 
@@ -147,7 +157,12 @@ class ActivityCounter:
                 hooks.enter_context(self._layers[name].register_forward_hook(_output_of(tally)))
             for name, tally in self._synapses.items():
                 hooks.enter_context(self._layers[name].register_forward_pre_hook(_input_of(tally)))
+            hooks.enter_context(self._net.register_forward_hook(self._close))
             yield
+
+    def _close(self, *_: Any) -> None:
+        for tally in (*self._cells.values(), *self._synapses.values()):
+            tally.close()
 
     def cells(self) -> tuple[CellActivity, ...]:
         """One row per layer of neurons, in order.

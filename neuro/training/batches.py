@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 
 from neuro.errors import InputError
@@ -18,8 +19,8 @@ __all__ = ["Batch", "Batches", "Splits", "batches", "epoch_seed", "sample_order"
 _HELD_BYTES = 2**31
 """A split larger than this is read sample by sample, as it is needed."""
 
-Batch = tuple[Tensor, Tensor]
-"""x ``[T, B, ...]`` and y ``[B]`` int64."""
+Batch = tuple[Tensor, ...]
+"""x ``[T, B, ...]`` and y ``[B]`` int64; with lengths ``[B]`` int64 where samples differ in theirs."""
 
 
 class Splits(Protocol):
@@ -120,7 +121,7 @@ def batches(
     """Batches of ``dataset``, stacked time first.
 
     Args:
-        dataset: yields (frames ``[T, ...]``, class). One with a method ``tensors()`` ->
+        dataset: yields (frames ``[T, ...]``, class); samples of different T are padded with zeros. One with a method ``tensors()`` ->
             (``[T, S, ...]``, ``[S]``) is read once and held in memory if it takes no more than
             2 GiB; any other goes through a DataLoader.
         batch_size: samples a batch.
@@ -161,5 +162,9 @@ def _size(dataset: Any) -> int:
 
 
 def _time_first(samples: Sequence[tuple[Any, Any]]) -> Batch:
-    frames, labels = zip(*samples, strict=True)
-    return torch.stack([torch.as_tensor(frame) for frame in frames], dim=1), torch.tensor([int(k) for k in labels])
+    frames = [torch.as_tensor(frame) for frame, _ in samples]
+    labels = torch.tensor([int(label) for _, label in samples])
+    lengths = torch.tensor([len(frame) for frame in frames])
+    if bool((lengths == lengths[0]).all()):
+        return torch.stack(frames, dim=1), labels
+    return pad_sequence(frames), labels, lengths

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,13 +13,17 @@ from torch.nn.utils.parametrize import is_parametrized
 from neuro.errors import InputError
 from neuro.kernels.compiler.reference import torch_function
 from neuro.layer import Population, StatefulLayer
+from neuro.network import Graph, Network
+from neuro.network.base import Apply
 from neuro.neurons import Cell
-from neuro.synapses import Conv2d, DelayedLinear, Linear
-
-if TYPE_CHECKING:
-    from neuro.network import Sequential
+from neuro.neurons.recurrent import Recurrent
+from neuro.synapses import Conv1d, Conv2d, DelayedLinear, Linear, OneToOne, SparseLinear
 
 __all__ = ["calibrate"]
+
+N = TypeVar("N", bound=Network)
+
+_WEIGHTED = (Linear, SparseLinear, OneToOne, Conv1d, Conv2d, DelayedLinear)
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +32,7 @@ _SATURATED = 0.5
 
 
 @torch.no_grad()
-def calibrate(net: Sequential, x: Tensor, *, drive: float = 0.5) -> Sequential:
+def calibrate(net: N, x: Tensor, *, drive: float = 0.5) -> N:
     """Scale each layer's weights, in place and from the input upwards, so that its neurons are driven well.
 
     With ``r = 1`` one step adds only ``dt / tau`` of a current to the membrane, so weights
@@ -38,7 +42,8 @@ def calibrate(net: Sequential, x: Tensor, *, drive: float = 0.5) -> Sequential:
     distance from rest to threshold (1 V in a layer that puts out its membrane). The target is
     that of Rossbroich, Gygax & Zenke 2022, "Fluctuation-driven initialization for spiking
     neural network training" (their xi is 1 / drive); measuring instead of assuming Poisson
-    input is the idea of LSUV (Mishkin & Matas 2016). Biases stay as they are. Deterministic.
+    input is the idea of LSUV (Mishkin & Matas 2016). Biases stay as they are, and so
+    does what lies on a cycle of a graph or arrives from several sides. Deterministic.
 
     Args:
         net: the network; its weights are changed.
@@ -62,21 +67,54 @@ def calibrate(net: Sequential, x: Tensor, *, drive: float = 0.5) -> Sequential:
         raise InputError(f"drive={drive!r} must be above 0")
     if x.numel() == 0:
         raise InputError(f"calibration needs a batch with samples in it, got shape {list(x.shape)}")
-    synapses: list[nn.Module] = []
-    for name, layer in net.layers.items():
-        if not isinstance(layer, Population):
-            synapses.append(layer)
-            continue
-        # What a parametrisation makes of a weight has the scale that it gives.
-        weighted = [s for s in synapses if isinstance(s, Linear | Conv2d | DelayedLinear) and not is_parametrized(s)]
-        cell = net.cells.get(name)  # None for a liquid cell: it has no threshold to drive it to
-        if weighted and cell is not None:
-            _scale(cell, synapses, weighted[-1].weight, x, drive)
-        x, _ = layer(_run(synapses, x))
-        if cell is not None:
-            _report(name, cell, x)
-        synapses = []
+    net.run(x, None, _Calibration(drive).apply("", net))
     return net
+
+
+class _Calibration:
+    """The synapses between one population and the next, found as the batch runs through the network."""
+
+    def __init__(self, drive: float) -> None:
+        self.drive = drive
+        # What synapses made -> those synapses, and what went into the first; the tensors stay, so no id is used twice.
+        self.chains: dict[int, tuple[Tensor, list[nn.Module], Tensor]] = {}
+
+    def apply(self, prefix: str, parent: nn.Module) -> Apply:
+        fixed = parent.cyclic if isinstance(parent, Graph) else frozenset()
+
+        def run(name: str, layer: nn.Module, inputs: tuple[Tensor, ...], before: Any) -> tuple[Tensor, Any]:
+            if isinstance(layer, Network):
+                return layer.run(inputs[0], before, self.apply(f"{prefix}{name}.", layer))
+            if isinstance(layer, Population):
+                x = inputs[0] if name in fixed else self._driven(layer, inputs[0])
+                z, after = layer(x, before)
+                if (cell := _declared(layer)) is not None and name not in fixed:
+                    _report(f"{prefix}{name}", cell, z)
+                return z, after
+            made, after = layer(*inputs, before) if isinstance(layer, StatefulLayer) else (layer(*inputs), None)
+            if len(inputs) == 1 and name not in fixed:
+                _, synapses, source = self.chains.get(id(inputs[0]), (None, [], inputs[0]))
+                self.chains[id(made)] = (made, [*synapses, layer], source)
+            return made, after
+
+        return run
+
+    def _driven(self, layer: Population, x: Tensor) -> Tensor:
+        """The input of ``layer`` from weights scaled for it; ``x`` where no weights stand right before it."""
+        _, synapses, source = self.chains.get(id(x), (None, [], x))
+        # What a parametrisation makes of a weight has the scale that it gives.
+        weighted = [s for s in synapses if isinstance(s, _WEIGHTED) and not is_parametrized(s)]
+        cell = _declared(layer)  # None for a liquid cell: it has no threshold to drive it to
+        if not weighted or cell is None:
+            return x
+        weight: Tensor = weighted[-1].weight
+        _scale(cell, synapses, weight, source, self.drive)
+        return _run(synapses, source)
+
+
+def _declared(layer: Population) -> Cell | None:
+    found = layer.cell if isinstance(layer, Recurrent) else layer
+    return found if isinstance(found, Cell) else None
 
 
 def _run(layers: Sequence[nn.Module], x: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from neuro.errors import FileFormatError, InputError
 from neuro.files import atomic_write
 
 if TYPE_CHECKING:
-    from neuro.network import Sequential
+    from neuro.network import Network
 
 __all__ = ["SECTION", "AtomicCheckpointIO", "check_architecture", "read_checkpoint"]
 
@@ -67,7 +67,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def check_architecture(net: Sequential, saved: Mapping[str, Any], path: str | Path) -> None:
+def check_architecture(net: Network, saved: Mapping[str, Any], path: str | Path) -> None:
     """Refuse a checkpoint whose network is not ``net``.
 
     Args:

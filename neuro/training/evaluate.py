@@ -15,7 +15,7 @@ from neuro.training.losses import Loss, choose_loss
 from neuro.training.metrics import accuracy, confusion_matrix
 
 if TYPE_CHECKING:
-    from neuro.network import Sequential
+    from neuro.network import Network
 
 __all__ = ["SPLITS", "EvaluationResult", "evaluate"]
 
@@ -81,7 +81,7 @@ class EvaluationResult:
 
 @torch.no_grad()
 def evaluate(
-    net: Sequential, data: Splits, split: str = "test", loss: str | Loss = "spike_count", *, batch_size: int = 128
+    net: Network, data: Splits, split: str = "test", loss: str | Loss = "spike_count", *, batch_size: int = 128
 ) -> EvaluationResult:
     """Run every sample of a split and measure accuracy, loss, spikes and synaptic operations.
 
@@ -100,11 +100,11 @@ def evaluate(
     chosen, counter, like = choose_loss(loss), ActivityCounter(net), next(net.parameters())
     total, scores, labels = 0.0, [], []
     with counter.watch():
-        for x, y in batches(getattr(data, split), batch_size, like=like):
+        for x, y, *lengths in batches(getattr(data, split), batch_size, like=like):
             output, _ = net(x.to(like))
-            target = y.to(like.device)
-            total += float(chosen(output, target)) * len(y)
-            scores.append(chosen.logits(output).cpu())
+            target, judge = y.to(like.device), chosen.within(*lengths) if lengths else chosen
+            total += float(judge(output, target)) * len(y)
+            scores.append(judge.logits(output).cpu())
             labels.append(y.cpu())
     logits, truth = torch.cat(scores), torch.cat(labels)
     predicted = logits.argmax(1)

@@ -32,7 +32,7 @@ from neuro.training.recipe import Recipe
 from neuro.training.rules import Rule
 
 if TYPE_CHECKING:
-    from neuro.network import Sequential
+    from neuro.network import Network
 
 __all__ = ["LOGGERS", "FitResult", "fit"]
 
@@ -55,7 +55,7 @@ class FitResult:
         folder: the files it left, None without ``output``.
     """
 
-    net: Sequential = field(repr=False)
+    net: Network = field(repr=False)
     history: tuple[Mapping[str, float], ...] = field(repr=False)
     best_epoch: int
     validation_accuracy: float
@@ -64,7 +64,7 @@ class FitResult:
 
 
 def fit(
-    net: Sequential,
+    net: Network,
     data: Splits,
     rule: str | Rule = Recipe.rule,
     loss: str | Loss = Recipe.loss,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
 import torch
@@ -43,7 +44,7 @@ class Loss:
     """
 
     name: str
-    readout: Callable[[Tensor], Tensor]
+    readout: Callable[..., Tensor]
 
     def __call__(self, output: Tensor, y: Tensor) -> Tensor:
         """Mean cross entropy over the batch, a scalar.
@@ -57,6 +58,17 @@ class Loss:
         """
         _check(output, y)
         return functional.cross_entropy(self.readout(output), y)
+
+    def within(self, lengths: Tensor) -> Loss:
+        """This loss for a batch whose samples have ``lengths`` ``[B]`` steps each; what follows is padding.
+
+        The readout is called with the lengths as second argument, as those of :mod:`neuro.encoding` allow.
+
+        >>> lengths = torch.tensor([2, 5])
+        >>> round(float(max_membrane.within(lengths)(torch.zeros(5, 2, 4), torch.tensor([0, 3]))), 4)
+        1.3863
+        """
+        return Loss(self.name, partial(self.readout, lengths=lengths))
 
     def logits(self, output: Tensor) -> Tensor:
         """The readout ``[B, C]`` of ``output`` ``[T, B, C]``; its largest entry is the prediction."""

@@ -14,16 +14,18 @@ from lightning.pytorch import LightningModule, seed_everything
 from torch import Tensor
 
 from neuro.errors import InputError
+from neuro.neurons.membrane_norm import NORMALISED
 from neuro.synapses import DelayedLinear, sigma_schedule
+from neuro.synapses.normalisation import NORMALISATIONS
 from neuro.training.batches import Batch, Splits, batches, epoch_seed
 from neuro.training.checkpoint import SECTION
-from neuro.training.losses import choose_loss
+from neuro.training.losses import Loss, choose_loss
 from neuro.training.optimizer import SCHEDULES, build_optimizer
 from neuro.training.recipe import SELECTIONS, Recipe
 from neuro.training.rules import choose_rule
 
 if TYPE_CHECKING:
-    from neuro.network import Sequential
+    from neuro.network import Network
 
 __all__ = ["Best", "Trainee"]
 
@@ -60,7 +62,7 @@ class Trainee(LightningModule):
     numbers come from (seed, number of finished epochs), the schedule keeps no state.
     """
 
-    def __init__(self, net: Sequential, data: Splits, recipe: Recipe, *, workers: int = 0) -> None:
+    def __init__(self, net: Network, data: Splits, recipe: Recipe, *, workers: int = 0) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.net, self.recipe = net, recipe
@@ -118,10 +120,10 @@ class Trainee(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """One step of the optimizer on what the rule wrote."""
-        x, y = batch
-        optimizer = self._optimizer()
+        x, y, *lengths = batch
+        optimizer, judged = self._optimizer(), self._judge(*lengths)
         optimizer.zero_grad()
-        result = self._rule.backward(self.net, x.to(self._example), y, self._loss)
+        result = self._rule.backward(self.net, x.to(self._example), y, judged)
         loss = float(result.loss)
         if not math.isfinite(loss):
             raise InputError(
@@ -132,7 +134,7 @@ class Trainee(LightningModule):
             self._report_unreached()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip)
         optimizer.step()
-        self._trained.add(loss, self._loss.logits(result.output), y)
+        self._trained.add(loss, judged.logits(result.output), y)
 
     def on_validation_epoch_start(self) -> None:
         """Start counting anew."""
@@ -140,9 +142,22 @@ class Trainee(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and accuracy of one batch."""
-        x, y = batch
+        x, y, *lengths = batch
         output, _ = self.net(x.to(self._example))
-        self._validated.add(float(self._loss(output, y)), self._loss.logits(output), y)
+        judged = self._judge(*lengths)
+        self._validated.add(float(judged(output, y)), judged.logits(output), y)
+
+    def _judge(self, lengths: Tensor | None = None) -> Loss:
+        """The loss of a batch, which sees no padding."""
+        if lengths is None:
+            return self._loss
+        norms = (*NORMALISATIONS.values(), *NORMALISED.values())
+        if any(isinstance(layer, norms) and layer.training for layer in self.net.modules()):
+            raise InputError(
+                "samples of different lengths are padded, and a normalisation would count the padding in its statistics; "
+                "cut or repeat them to one length"
+            )
+        return self._loss.within(lengths)
 
     def on_validation_epoch_end(self) -> None:
         """Close the epoch: its row, whether it is the best, whether to stop."""

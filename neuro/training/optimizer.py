@@ -13,14 +13,14 @@ from neuro.layer import Population
 from neuro.synapses import DelayedLinear
 
 if TYPE_CHECKING:
-    from neuro.network import Sequential
+    from neuro.network import Network
 
 __all__ = ["SCHEDULES", "build_optimizer", "parameter_groups"]
 
 _DELAYS = 100  # rate of positions over that of weights
 
 
-def parameter_groups(net: Sequential, *, lr: float, cell_lr: float, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(net: Network, *, lr: float, cell_lr: float, weight_decay: float) -> list[dict[str, Any]]:
     """Parameters in up to four groups, each with its learning rate and decay.
 
     Weights (two or more dimensions) decay; biases and whatever neurons learn (time constants)
@@ -52,7 +52,7 @@ def parameter_groups(net: Sequential, *, lr: float, cell_lr: float, weight_decay
     ]
 
 
-def build_optimizer(net: Sequential, *, lr: float, cell_lr: float, weight_decay: float) -> torch.optim.Optimizer:
+def build_optimizer(net: Network, *, lr: float, cell_lr: float, weight_decay: float) -> torch.optim.Optimizer:
     """AdamW over :func:`parameter_groups` (Loshchilov & Hutter 2019)."""
     return torch.optim.AdamW(parameter_groups(net, lr=lr, cell_lr=cell_lr, weight_decay=weight_decay))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from neuro.network import Sequential
+from neuro.network import Network
 from neuro.plasticity import LocalRule, write_grad
 from neuro.training.rules import Rule, RuleResult
 
@@ -33,7 +33,7 @@ class Plastic(Rule):
     local: Mapping[str, LocalRule]
     others: Rule | None = None
 
-    def backward(self, net: Sequential, x: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> RuleResult:
+    def backward(self, net: Network, x: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> RuleResult:
         """As in :meth:`Rule.backward`."""
         result = None
         if self.others is not None:

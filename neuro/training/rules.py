@@ -20,7 +20,7 @@ from neuro.errors import InputError, unknown_name
 from neuro.kernels import Route
 
 if TYPE_CHECKING:
-    from neuro.network import Sequential
+    from neuro.network import Network
 
 __all__ = ["BPTT", "RULES", "SLTT", "Rule", "RuleResult", "choose_rule"]
 
@@ -37,7 +37,7 @@ class Rule(ABC):
     """Fills ``.grad`` of a network's parameters from one batch."""
 
     @abstractmethod
-    def backward(self, net: Sequential, x: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> RuleResult:
+    def backward(self, net: Network, x: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> RuleResult:
         """Run ``net`` on ``x`` and add this rule's gradient of the loss to every ``.grad``.
 
         Args:
@@ -71,7 +71,7 @@ class BPTT(Rule):
         if self.recompute is not None and (not isinstance(self.recompute, int) or self.recompute < 1):
             raise InputError(f"recompute={self.recompute!r} must be a whole number of steps, at least 1, or None")
 
-    def backward(self, net: Sequential, x: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> RuleResult:
+    def backward(self, net: Network, x: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> RuleResult:
         """As in :meth:`Rule.backward`."""
         return _one_shot(net, x, y, loss, Route(cut_reset=self.cut_reset), recompute=self.recompute)
 
@@ -103,7 +103,7 @@ class SLTT(Rule):
         if not isinstance(self.chunk, int) or self.chunk < 1:
             raise InputError(f"chunk={self.chunk!r} must be a whole number of steps, at least 1")
 
-    def backward(self, net: Sequential, x: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> RuleResult:
+    def backward(self, net: Network, x: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> RuleResult:
         """As in :meth:`Rule.backward`; ``x`` counts as data: a graph behind it is walked once per chunk."""
         if len(x) <= self.chunk:
             return _one_shot(net, x, y, loss, Route(cut_time=True))
@@ -115,7 +115,7 @@ class SLTT(Rule):
             part.backward(part_cotangent)
         return RuleResult(value.detach(), output.detach())
 
-    def _chunks(self, net: Sequential, x: Tensor) -> Iterator[Tensor]:
+    def _chunks(self, net: Network, x: Tensor) -> Iterator[Tensor]:
         state = None
         for part in x.split(self.chunk):
             output, state = net(part, state, route=Route(cut_time=True))
@@ -124,7 +124,7 @@ class SLTT(Rule):
 
 
 def _one_shot(
-    net: Sequential,
+    net: Network,
     x: Tensor,
     y: Tensor,
     loss: Callable[[Tensor, Tensor], Tensor],

@@ -68,7 +68,7 @@ def test_losses_are_named(spiking: Maker, tmp_path: Path) -> None:
 
 
 def test_only_a_sequential_is_exported(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"only a neuro.Sequential can be exported, got ReLU"):
+    with pytest.raises(InputError, match=r"only a chain of layers .neuro.Sequential. can be exported, got ReLU"):
         export(nn.ReLU(), tmp_path / "net.nir")  # type: ignore[arg-type]
 
 

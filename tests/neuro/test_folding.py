@@ -12,6 +12,7 @@ from torch import Tensor, nn
 import neuro
 from neuro.errors import InputError
 from neuro.folding import fold
+from neuro.network import leaves
 from neuro.neurons.membrane_norm import MPBN
 from neuro.synapses.normalisation import BNTT, TDBN, TEBN, BatchNorm
 
@@ -233,3 +234,25 @@ def test_export_asks_for_the_folded_network(tmp_path: Path) -> None:
     again = neuro.hardware.read(tmp_path / "net.nir")
     assert torch.equal(again.double()(x)[0], net(x)[0])
     assert net(x)[0].any()
+
+
+def test_networks_inside_are_folded_too() -> None:
+    inner = [neuro.Linear(6, 6), BatchNorm(6), neuro.LIF(6, tau=3e-3)]
+    block = neuro.Residual(
+        neuro.Sequential(*inner), neuro.Sequential(neuro.Linear(6, 6), TDBN(6), neuro.LIF(6, tau=1.5e-3))
+    )
+    nodes = {
+        "q": neuro.Sequential(neuro.Linear(6, 4), BatchNorm(4), neuro.LIF(4, tau=1.5e-3, v_threshold=0.3)),
+        "loop": neuro.Linear(4, 6),
+    }
+    graph = neuro.Graph(nodes, [("input", "q"), ("q", "loop"), ("loop", "q", 1e-3), ("q", "output")])
+    net = trained(block, neuro.Sequential(graph, neuro.Linear(4, 5), BatchNorm(5), neuro.LIF(5, tau=1.2e-3, v_threshold=0.3)))
+    made = same_spikes(net, noise(30, 4, 6, size=6.0))
+    assert [n for n, _ in leaves(made)] == [n for n, m in leaves(net) if not isinstance(m, BatchNorm)]
+
+
+def test_a_normalisation_that_stands_alone_in_a_block_is_named() -> None:
+    with pytest.raises(
+        InputError, match=r"layer '0.body' \(BatchNorm\) cannot be folded: it stands alone in a Residual"
+    ):
+        fold(neuro.Sequential(neuro.Residual(BatchNorm(3)), neuro.LIF(3)))

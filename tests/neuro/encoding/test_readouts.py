@@ -42,3 +42,20 @@ def test_one_definition_for_losses_and_decoders() -> None:
 def test_no_steps_are_refused(name: str) -> None:
     with pytest.raises(InputError, match=rf"{name} reads .* of at least 1 step, got \[0, 2, 3\]"):
         READOUTS[name](torch.zeros(0, 2, 3))
+
+
+@pytest.mark.parametrize("name", READOUTS)
+def test_padding_is_not_read(name: str) -> None:
+    generator = torch.Generator().manual_seed(4)
+    output, lengths = torch.randn(6, 4, 3, generator=generator, dtype=torch.float64), torch.tensor([6, 1, 4, 3])
+    read = READOUTS[name](output, lengths)
+    for sample, steps in enumerate(lengths.tolist()):
+        alone = READOUTS[name](output[:steps, sample : sample + 1])
+        torch.testing.assert_close(read[sample : sample + 1], alone, rtol=0, atol=1e-12)
+    padded = output.clone().requires_grad_()
+    READOUTS[name](padded, lengths).square().sum().backward()
+    assert padded.grad is not None
+    inside = torch.arange(6)[:, None] < lengths
+    assert not bool(padded.grad[~inside].any())
+    with pytest.raises(InputError, match=r"steps of the sequence, got 7"):
+        READOUTS[name](output, lengths + 1)

@@ -8,7 +8,7 @@ from neuro.errors import InputError
 from neuro.training.activity import ActivityCounter
 
 
-def counted(net: neuro.Sequential, *batches: torch.Tensor) -> ActivityCounter:
+def counted(net: neuro.Network, *batches: torch.Tensor) -> ActivityCounter:
     counter = ActivityCounter(net)
     with counter.watch():
         for x in batches:
@@ -84,3 +84,19 @@ def test_a_counter_that_saw_nothing_says_so() -> None:
     counter = ActivityCounter(dense())
     with pytest.raises(InputError, match=r"counter\.watch"):
         counter.cells()
+
+
+def test_a_layer_on_a_cycle_counts_each_sample_once() -> None:
+    torch.manual_seed(1)
+    edges = [("input", "in"), ("in", "cell"), ("cell", "back", 2e-3), ("back", "cell"), ("cell", "output")]
+    nodes = {"in": neuro.Linear(6, 5), "cell": neuro.LIF(5, tau=4e-3), "back": neuro.Linear(5, 5)}
+    net = neuro.Graph(nodes, edges)
+    net.layers["in"].get_parameter("weight").data.mul_(15)
+    x = spikes(21, 8)
+    counter = counted(net, x)
+    z = neuro.record(net, x)["cell"]["z"]
+    (cell,) = counter.cells()
+    assert cell.spikes == float(z.sum()) / 8
+    assert cell.active == float(z.any(0).float().mean())
+    assert cell.rate == pytest.approx(float(z.mean()))
+    assert [row.name for row in counter.synapses()] == ["in", "back"]

@@ -86,3 +86,15 @@ def test_batch_size_is_checked(toy: ModuleType, size: int) -> None:
 def test_an_empty_split_is_refused(toy: ModuleType) -> None:
     with pytest.raises(InputError, match="no sample"):
         batches(toy.Held(0, 1), 4)
+
+
+def test_samples_of_different_lengths_are_padded_and_their_lengths_told() -> None:
+    samples = [(torch.full((steps, 2), float(steps)), steps % 3) for steps in (4, 2, 4, 4, 1)]
+    (x, y, lengths), (rest, *_) = batches(samples, 3)
+    assert lengths.tolist() == [4, 2, 4]
+    assert x.shape == (4, 3, 2)
+    assert y.tolist() == [1, 2, 1]
+    assert torch.equal(x[:2, 1], torch.full((2, 2), 2.0))
+    assert not bool(x[2:, 1].any())
+    assert rest.shape == (4, 2, 2)
+    assert len(next(iter(batches(samples[2:4], 2)))) == 2

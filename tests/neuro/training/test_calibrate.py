@@ -131,3 +131,36 @@ def test_drive_must_be_positive(drive: float) -> None:
 def test_an_empty_batch_is_refused() -> None:
     with pytest.raises(InputError, match=r"\[5, 0, 30\]"):
         neuro.calibrate(network(), torch.zeros(5, 0, 30))
+
+
+def test_layers_inside_networks_are_scaled_as_if_they_stood_alone() -> None:
+    x = input_spikes(60, 16, 30)
+    flat = neuro.calibrate(network(), x)
+    parts = list(network().layers.values())
+    nested = neuro.calibrate(neuro.Sequential(neuro.Sequential(*parts[:3]), parts[3]), x)
+    for a, b in zip(flat.parameters(), nested.parameters(), strict=True):
+        assert torch.equal(a, b)
+    torch.manual_seed(0)
+    body = neuro.Sequential(neuro.SparseLinear(40, 40, fan_in=10), neuro.LIF(40))
+    block = neuro.Sequential(*parts[:2], neuro.Residual(body), neuro.Linear(40, 6), neuro.LIF(6))
+    before = body.layers["0"].get_parameter("weight").detach().clone()
+    z, _ = neuro.calibrate(block, x)(x)
+    assert bool(z.any())
+    assert not torch.equal(body.layers["0"].get_parameter("weight"), before)
+
+
+def test_what_lies_on_a_cycle_stays_as_it_is() -> None:
+    torch.manual_seed(0)
+    nodes = {"in": neuro.Linear(30, 40), "first": neuro.LIF(40), "on": neuro.Linear(40, 20), "cell": neuro.LIF(20)}
+    edges = [
+        ("input", "in"),
+        ("in", "first"),
+        ("first", "on"),
+        ("on", "cell"),
+        ("cell", "back", 1e-3),
+        ("back", "cell"),
+    ]
+    net = neuro.Graph({**nodes, "back": neuro.Linear(20, 20)}, [*edges, ("cell", "output")])
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    neuro.calibrate(net, input_spikes(30, 8, 30))
+    assert {name for name, value in net.state_dict().items() if not torch.equal(value, before[name])} == {"in.weight"}

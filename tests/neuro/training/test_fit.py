@@ -20,6 +20,7 @@ import torch
 
 import neuro
 from neuro.errors import FileFormatError, InputError
+from neuro.training.evaluate import evaluate
 from neuro.training.fit import FitResult
 from neuro.training.losses import Loss
 
@@ -274,3 +275,35 @@ def test_the_metrics_file_holds_the_history(fit: Fit) -> None:
     with result.folder.metrics.open(newline="") as stream:
         rows = tuple({name: float(value) for name, value in row.items()} for row in csv.DictReader(stream))
     assert rows == result.history
+
+
+class _Ragged:
+    """The toy's samples, each cut to a length of its own."""
+
+    def __init__(self, held: Any) -> None:
+        self.held = held
+
+    def __len__(self) -> int:
+        return len(self.held)
+
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
+        x, y = self.held[i]
+        return x[: 9 + i % 9], y
+
+
+def test_samples_of_different_lengths_train_and_are_judged_without_their_padding(toy: ModuleType) -> None:
+    data = toy.Toy(_Ragged(toy.Held(53, 1)), _Ragged(toy.Held(31, 2)), _Ragged(toy.Held(20, 3)))
+    net = toy.make_net()
+    result = neuro.fit(net, data, loss="last_membrane", epochs=3, batch_size=16, progress=False)
+    assert result.history[-1]["loss"] < result.history[0]["loss"]
+    judged = evaluate(net, data, "test", "last_membrane", batch_size=7)
+    for i in range(len(data.test)):
+        alone = net(data.test[i][0].unsqueeze(1))[0][-1, 0]
+        assert torch.equal(judged.logits[i], alone)
+
+
+def test_padding_and_statistics_do_not_go_together(toy: ModuleType) -> None:
+    data = toy.Toy(_Ragged(toy.Held(53, 1)), _Ragged(toy.Held(31, 2)), _Ragged(toy.Held(20, 3)))
+    net = neuro.Sequential(neuro.Linear(11, 3), neuro.BatchNorm(3), neuro.LIF(3))
+    with pytest.raises(InputError, match="would count the padding in its statistics"):
+        neuro.fit(net, data, epochs=1, progress=False)

@@ -83,3 +83,14 @@ def test_an_unknown_loss_suggests_the_nearest() -> None:
         choose_loss("spikecount")
     assert choose_loss("mean_membrane") is mean_membrane
     assert choose_loss(max_membrane) is max_membrane
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+def test_within_lengths_it_is_the_mean_of_samples_alone(loss: Loss) -> None:
+    values = torch.randn(5, 3, 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    lengths, y = torch.tensor([5, 2, 3]), torch.tensor([3, 0, 1])
+    judge = loss.within(lengths)
+    alone = [float(loss(values[:n, k : k + 1], y[k : k + 1])) for k, n in enumerate(lengths.tolist())]
+    assert float(judge(values, y)) == pytest.approx(sum(alone) / 3, rel=1e-12)
+    assert judge.name == loss.name
+    assert judge.logits(values).shape == (3, 4)
