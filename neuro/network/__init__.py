@@ -7,6 +7,7 @@ from neuro.network.recording import record
 from neuro.network.residual import Residual
 from neuro.network.sequential import Sequential
 from neuro.network.summary import summary
+from neuro.network.tied import Tied
 
 __all__ = [
     "Graph",
@@ -14,6 +15,7 @@ __all__ = [
     "NetworkState",
     "Residual",
     "Sequential",
+    "Tied",
     "build",
     "leaves",
     "load",

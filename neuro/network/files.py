@@ -16,6 +16,7 @@ from neuro.network.base import Network
 from neuro.network.graph import Graph
 from neuro.network.residual import Residual
 from neuro.network.sequential import Sequential
+from neuro.network.tied import Tied
 from neuro.neurons import POPULATIONS, Cell
 from neuro.neurons.recurrent import Recurrent
 from neuro.synapses import SYNAPSES
@@ -23,7 +24,7 @@ from neuro.synapses.weights import restore
 
 __all__ = ["build", "load", "save"]
 
-_NETWORKS: tuple[type[Network], ...] = (Sequential, Residual, Graph)
+_NETWORKS: tuple[type[Network], ...] = (Sequential, Residual, Graph, Tied)
 
 
 def build(definition: Mapping[str, Any], *, cells: Iterable[type[Cell]] = ()) -> Network:

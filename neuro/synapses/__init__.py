@@ -10,6 +10,7 @@ from torch import nn
 from neuro.synapses.delays import DelayedLinear, sigma_schedule
 from neuro.synapses.delta import Delta
 from neuro.synapses.dense import STATELESS, Conv1d, Conv2d, Flatten, Linear, OneToOne, SumPool2d
+from neuro.synapses.embedding import Embedding
 from neuro.synapses.joints import JOINTS, Concatenate, Multiply
 from neuro.synapses.normalisation import BNTT, NORMALISATIONS, TDBN, TEBN, BatchNorm
 from neuro.synapses.sparse import SparseLinear
@@ -26,6 +27,7 @@ __all__ = [
     "Conv2d",
     "DelayedLinear",
     "Delta",
+    "Embedding",
     "Flatten",
     "Linear",
     "Multiply",
@@ -38,7 +40,7 @@ __all__ = [
     "standardise",
 ]
 
-_OTHERS = (DelayedLinear, SparseLinear, Delta)
+_OTHERS = (DelayedLinear, SparseLinear, Delta, Embedding)
 SYNAPSES: Mapping[str, type[nn.Module]] = MappingProxyType(
     {**STATELESS, **{c.__name__: c for c in _OTHERS}, **NORMALISATIONS, **JOINTS}
 )
