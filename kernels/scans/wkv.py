@@ -33,7 +33,7 @@ _LANES = 4096  # channels, of all samples, a task runs
 def wkv_reference(
     k: Tensor, v: Tensor, w: Tensor, u: Tensor, mean: Tensor, weight: Tensor, cut_time: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The definition, step by step; arguments and results as of :func:`wkv`."""
+    """The definition, step by step; ``k`` and ``v`` ``[T, B, C]``, arguments and results as of :func:`wkv`."""
     out = []
     for k_t, v_t in zip(k.unbind(), v.unbind(), strict=True):
         if cut_time:

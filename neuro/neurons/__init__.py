@@ -8,6 +8,7 @@ from neuro.neurons.adaptive import ALIF, PLIF, AdLIF, SEAdLIF
 from neuro.neurons.cell import Cell
 from neuro.neurons.elstm import ELSTM
 from neuro.neurons.gated import EGRU
+from neuro.neurons.hoyer import ONE_STEP, Hoyer
 from neuro.neurons.integrate_and_fire import IF, LI, LIF, CuBaLIF
 from neuro.neurons.leaky_rnn import LeakyRNN
 from neuro.neurons.liquid import LIQUID
@@ -48,6 +49,7 @@ __all__ = [
     "DoubleExponentialSynapse",
     "EventGate",
     "ExponentialSynapse",
+    "Hoyer",
     "Izhikevich",
     "LeakyRNN",
     "ResonateAndFire",
@@ -72,6 +74,6 @@ _RECURRENT: Mapping[str, type[Population]] = MappingProxyType(
 )
 
 POPULATIONS: Mapping[str, type[Population]] = MappingProxyType(
-    {**CELLS, **LIQUID, **NORMALISED, **PARALLEL, **STOCHASTIC, **_RECURRENT}
+    {**CELLS, **LIQUID, **NORMALISED, **PARALLEL, **STOCHASTIC, **ONE_STEP, **_RECURRENT}
 )
 """All populations of neurons that come with neuro, by name."""
