@@ -48,9 +48,10 @@ def egru_reference(
     route: Route,
     smooth: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The definition: a plain torch loop, differentiable by autograd. Arguments as for :func:`egru_scan`.
+    """The definition: a plain torch loop, differentiable by autograd. As :func:`egru_scan`, shapes included.
 
     Args:
+        drive: ``[T, B, 3N]``, and so on.
         smooth: differentiable events, for gradient checks.
     """
     c, y, outputs, seen = first, first_output, [], []

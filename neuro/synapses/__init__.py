@@ -57,7 +57,7 @@ __all__ = [
     "standardise",
 ]
 
-_OTHERS = (DelayedLinear, SparseLinear, Delta, Embedding, Dropout, *ATTENTION, *POOLING, *RECEPTANCE)
+_OTHERS = (DelayedLinear, SparseLinear, Delta, Dropout, Embedding, *ATTENTION, *POOLING, *RECEPTANCE)
 SYNAPSES: Mapping[str, type[nn.Module]] = MappingProxyType(
     {**STATELESS, **{c.__name__: c for c in _OTHERS}, **NORMALISATIONS, **JOINTS}
 )
