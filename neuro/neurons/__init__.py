@@ -10,13 +10,16 @@ from neuro.neurons.elstm import ELSTM
 from neuro.neurons.gated import EGRU
 from neuro.neurons.hoyer import ONE_STEP, Hoyer
 from neuro.neurons.integrate_and_fire import IF, LI, LIF, CuBaLIF
+from neuro.neurons.kuramoto import AKOrN
 from neuro.neurons.leaky_rnn import LeakyRNN
+from neuro.neurons.linear_recurrence import GatedLRU, LRUBlock
 from neuro.neurons.liquid import LIQUID
 from neuro.neurons.membrane_norm import MPBN, NORMALISED
 from neuro.neurons.nonlinear import EIF, QIF, AdEx, Izhikevich
 from neuro.neurons.parallel import PARALLEL, SlidingPSN
 from neuro.neurons.recurrent import Recurrent
 from neuro.neurons.resonate import LRU, EventGate, ResonateAndFire
+from neuro.neurons.state_space import S4D
 from neuro.neurons.stochastic import SRM, STOCHASTIC
 from neuro.neurons.synaptic import (
     AlphaSynapse,
@@ -40,7 +43,9 @@ __all__ = [
     "PLIF",
     "POPULATIONS",
     "QIF",
+    "S4D",
     "SRM",
+    "AKOrN",
     "AdEx",
     "AdLIF",
     "AlphaSynapse",
@@ -49,8 +54,10 @@ __all__ = [
     "DoubleExponentialSynapse",
     "EventGate",
     "ExponentialSynapse",
+    "GatedLRU",
     "Hoyer",
     "Izhikevich",
+    "LRUBlock",
     "LeakyRNN",
     "ResonateAndFire",
     "SEAdLIF",
@@ -73,7 +80,9 @@ _RECURRENT: Mapping[str, type[Population]] = MappingProxyType(
     {p.__name__: p for p in (Recurrent, EGRU, ELSTM, LeakyRNN)}
 )
 
+_LINEAR: Mapping[str, type[Population]] = MappingProxyType({p.__name__: p for p in (S4D, GatedLRU, LRUBlock, AKOrN)})
+
 POPULATIONS: Mapping[str, type[Population]] = MappingProxyType(
-    {**CELLS, **LIQUID, **NORMALISED, **PARALLEL, **STOCHASTIC, **ONE_STEP, **_RECURRENT}
+    {**CELLS, **LIQUID, **NORMALISED, **PARALLEL, **STOCHASTIC, **ONE_STEP, **_RECURRENT, **_LINEAR}
 )
 """All populations of neurons that come with neuro, by name."""
