@@ -14,40 +14,57 @@ from typing import TYPE_CHECKING, Any
 __all__ = [
     "DATASETS",
     "EVENT_DTYPE",
+    "SPEAKERS",
+    "CochleaConfig",
     "EventStore",
     "FrameDataset",
+    "Jitter",
+    "JitteredDataset",
     "Recordings",
     "SensorConfig",
+    "Sound",
     "Splits",
     "StoreHeader",
+    "centre_frequencies",
     "check_events",
     "collate",
     "digits",
+    "hear",
     "load",
     "make_events",
+    "read_wav",
     "record",
     "render",
     "saccade_path",
+    "spoken_digits",
     "stratified",
     "write_store",
 ]
 
 if TYPE_CHECKING:
+    from neuro.datasets.cochlea import CochleaConfig, centre_frequencies, hear
+    from neuro.datasets.cochlea_digits import SPEAKERS, spoken_digits
     from neuro.datasets.event_digits import digits
     from neuro.datasets.events import EVENT_DTYPE, check_events, make_events
+    from neuro.datasets.jitter import Jitter, JitteredDataset
     from neuro.datasets.registry import DATASETS, load
     from neuro.datasets.saccades import render, saccade_path
     from neuro.datasets.sensor import SensorConfig, record
+    from neuro.datasets.sound import Sound, read_wav
     from neuro.datasets.splits import FrameDataset, Splits, collate, stratified
     from neuro.datasets.store import EventStore, Recordings, StoreHeader, write_store
 else:
     _ORIGIN = (
+        ("neuro.datasets.cochlea", ("CochleaConfig", "centre_frequencies", "hear")),
         ("neuro.datasets.event_digits", ("digits",)),
         ("neuro.datasets.events", ("EVENT_DTYPE", "check_events", "make_events")),
+        ("neuro.datasets.jitter", ("Jitter", "JitteredDataset")),
         ("neuro.datasets.registry", ("DATASETS", "load")),
         ("neuro.datasets.saccades", ("render", "saccade_path")),
         ("neuro.datasets.sensor", ("SensorConfig", "record")),
+        ("neuro.datasets.sound", ("Sound", "read_wav")),
         ("neuro.datasets.splits", ("FrameDataset", "Splits", "collate", "stratified")),
+        ("neuro.datasets.cochlea_digits", ("SPEAKERS", "spoken_digits")),
         ("neuro.datasets.store", ("EventStore", "Recordings", "StoreHeader", "write_store")),
     )
 

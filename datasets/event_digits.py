@@ -92,7 +92,7 @@ def digits(
         classes=CLASSES,
         sensor_size=header.sensor_size,
         dt=dt,
-        description=describe("digits", parts, CLASSES, seed),
+        description=describe("digits", parts, CLASSES, f"split with seed {seed}"),
     )
 
 

@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from neuro.datasets.cochlea_digits import spoken_digits
 from neuro.datasets.event_digits import digits
 from neuro.datasets.splits import Splits
 from neuro.errors import unknown_name
 
 __all__ = ["DATASETS", "load"]
 
-DATASETS: Mapping[str, Callable[..., Splits]] = MappingProxyType({"digits": digits})
+DATASETS: Mapping[str, Callable[..., Splits]] = MappingProxyType({"digits": digits, "spoken_digits": spoken_digits})
 
 
 def load(name: str, **options: Any) -> Splits:
@@ -24,7 +25,7 @@ def load(name: str, **options: Any) -> Splits:
 
     >>> load("digit")
     Traceback (most recent call last):
-    neuro.errors.InputError: unknown dataset 'digit'; did you mean 'digits'? (known: digits)
+    neuro.errors.InputError: unknown dataset 'digit'; did you mean 'digits'? (known: digits, spoken_digits)
     """
     if name not in DATASETS:
         raise unknown_name("dataset", name, DATASETS)

@@ -147,7 +147,7 @@ class Splits:
         classes: name of each class.
         sensor_size: (width, height, polarities).
         dt: bin width in seconds.
-        description: sizes, seed and class counts, for people.
+        description: sizes, split and class counts, for people.
     """
 
     name: str
@@ -193,10 +193,10 @@ def stratified(
     return {name: np.sort(np.concatenate([*chosen, np.empty(0, np.int64)])) for name, chosen in parts.items()}
 
 
-def describe(name: str, parts: Mapping[str, FrameDataset], classes: Sequence[str], seed: int) -> str:
-    """The split in words: size of each part, seed, number of samples of each class."""
+def describe(name: str, parts: Mapping[str, FrameDataset], classes: Sequence[str], split: str) -> str:
+    """A data set in words: size of each part, how it was ``split``, number of samples of each class."""
     first = next(iter(parts.values()))
-    lines = [f"{name}: {sum(map(len, parts.values()))} recordings, split with seed {seed}"]
+    lines = [f"{name}: {sum(map(len, parts.values()))} recordings, {split}"]
     lines[0] += f", {first.steps} bins of {first.dt * 1e3:g} ms, frames {list(first.shape)}"
     lines.append(f"{'class':>12} " + " ".join(f"{c:>5}" for c in classes) + "   all")
     for part, dataset in parts.items():
