@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import combinations
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ import neuro
 from neuro.errors import InputError
 from neuro.kernels import Route
 from neuro.training.losses import LOSSES, Loss, max_membrane, mean_membrane, spike_count
-from neuro.training.rules import BPTT, RULES, SLTT, Rule, RuleResult, choose_rule
+from neuro.training.rules import BPTT, RULES, SLTT, SLTTK, TBPTT, Rule, RuleResult, choose_rule
 
 T, B = 37, 5
 LAST = Loss("last", lambda output: output[-1])
@@ -209,6 +210,38 @@ def test_the_chunk_is_a_positive_number_of_steps(chunk: int) -> None:
 def test_rules_by_name() -> None:
     assert choose_rule("bptt") == BPTT()
     assert choose_rule(SLTT(3)) == SLTT(3)
-    assert {RULES[name]().__class__ for name in RULES} == {BPTT, SLTT}
+    assert {RULES[name]().__class__ for name in ("bptt", "tbptt", "sltt", "sltt_k")} == {BPTT, TBPTT, SLTT, SLTTK}
     with pytest.raises(InputError, match="did you mean 'bptt'"):
         choose_rule("bppt")
+
+
+@pytest.mark.parametrize("steps", [1, 4, T - 1, T, T + 5])
+def test_truncation_cuts_between_stretches_only(steps: int) -> None:
+    net, (x, y) = network("CuBaLIF"), batch()
+
+    def stretches() -> None:
+        state, made = None, []
+        for part in x.split(steps):
+            z, state = net(part, state, route=Route())
+            state = tuple(None if s is None else tuple(v.detach() for v in s) for s in state)
+            made.append(z)
+        mean_membrane(torch.cat(made), y).backward()
+
+    assert_same(by_rule(TBPTT(steps), net, x, y, mean_membrane), gradients(net, stretches), 1e-9)
+    if steps >= T:
+        assert_same(by_rule(TBPTT(steps), net, x, y, mean_membrane), by_rule(BPTT(), net, x, y, mean_membrane), 1e-9)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_steps_drawn_at_random_are_sltt_in_the_mean(k: int) -> None:
+    net, (x, y) = network(), batch(4)
+    choices = list(combinations(range(4), k))
+    total: dict[str, Tensor] = {}
+    for steps in choices:
+        made = gradients(net, lambda s=steps: SLTTK(k).on_steps(net, x, y, spike_count, s))  # type: ignore[misc]
+        for name, grad in made.items():
+            total[name] = total.get(name, 0) + grad / len(choices)
+    assert_same(total, by_rule(SLTT(), net, x, y, spike_count), 1e-9)
+    again = [by_rule(SLTTK(k, seed=5), net, x, y, spike_count) for _ in range(2)]
+    assert all(torch.equal(again[0][n], again[1][n]) for n in total)
+    assert_same(by_rule(SLTTK(9), net, x, y, spike_count), by_rule(SLTT(), net, x, y, spike_count), 1e-9)

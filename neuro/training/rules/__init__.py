@@ -1,0 +1,35 @@
+"""Learning rules: which edges of the network unrolled in time a gradient may cross.
+
+A rule writes ``.grad``, an optimizer spends it. The network is never changed by the choice of
+rule: a rule runs it with the :class:`neuro.kernels.Route` that is its own. Gradients are added
+to what ``.grad`` already holds, as ``torch.Tensor.backward`` does; clear them between steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from neuro.errors import unknown_name
+from neuro.training.rules.base import About, Rule, RuleResult
+from neuro.training.rules.through_time import BPTT, SLTT, SLTTK, TBPTT
+
+__all__ = ["BPTT", "RULES", "SLTT", "SLTTK", "TBPTT", "About", "Rule", "RuleResult", "choose_rule"]
+
+RULES: Mapping[str, type[Rule]] = MappingProxyType({"bptt": BPTT, "tbptt": TBPTT, "sltt": SLTT, "sltt_k": SLTTK})
+
+
+def choose_rule(rule: str | Rule) -> Rule:
+    """The rule of that name with its default options, or ``rule`` itself.
+
+    >>> choose_rule("sltt")
+    SLTT(chunk=64)
+
+    Raises:
+        InputError: no rule has that name.
+    """
+    if isinstance(rule, Rule):
+        return rule
+    if rule not in RULES:
+        raise unknown_name("rule", str(rule), RULES)
+    return RULES[rule]()
