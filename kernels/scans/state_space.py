@@ -21,7 +21,9 @@ from neuro.kernels.scans.scan import ScanSpec, scan
 __all__ = ["MODES", "state_space"]
 
 MODES = ("auto", "recurrence", "convolution")
-_SHORT = 64  # steps up to which the recurrence is faster, forward (benchmarks/state_space.py)
+_SHORT = (
+    64  # a compromise: by batch and gradients, either mode wins from 1 to some 1000 steps (benchmarks/state_space.py)
+)
 _NAMES = ("a_re", "a_im", "w_re", "w_im")
 _EQUATIONS = Equations(
     "DiagonalStateSpace",
