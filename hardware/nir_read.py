@@ -21,7 +21,7 @@ from neuro.hardware.shapes import Shape, pair, shape_after
 from neuro.kernels.compiler.discretise import METHODS
 from neuro.network import Sequential
 from neuro.neurons import IF, LI, LIF, Cell, CuBaLIF
-from neuro.synapses import Conv1d, Conv2d, Flatten, Linear, OneToOne, SumPool2d
+from neuro.synapses import AvgPool2d, Conv1d, Conv2d, Flatten, Linear, OneToOne, SumPool2d
 
 __all__ = ["READERS", "Timing", "read"]
 
@@ -160,6 +160,14 @@ def _sum_pool2d(node: Node, shape: Shape, timing: Timing) -> nn.Module:
     return SumPool2d(kernel)
 
 
+def _avg_pool2d(node: Node, shape: Shape, timing: Timing) -> nn.Module:
+    kernel, stride, padding = (pair(node.integers(field, 2)) for field in ("kernel_size", "stride", "padding"))
+    try:
+        return AvgPool2d(kernel, stride, padding)
+    except InputError as error:
+        raise node.error(str(error)) from None
+
+
 def _flatten(node: Node, shape: Shape, timing: Timing) -> nn.Module:
     """NIR counts the axes without the batch, so that 0 to -1 is all of them."""
     _check_shape(node, "input_type", shape)
@@ -212,6 +220,7 @@ def _cell(kind: type[Cell], **defaults: float) -> Callable[[Node, Shape, Timing]
 READERS: Mapping[str, Callable[[Node, Shape, Timing], nn.Module]] = MappingProxyType(
     {
         "Affine": _affine,
+        "AvgPool2d": _avg_pool2d,
         "Conv1d": _conv1d,
         "Conv2d": _conv2d,
         "CubaLIF": _cell(CuBaLIF, v_reset=0.0, w_in=1.0),

@@ -23,7 +23,7 @@ from neuro.hardware.shapes import Shape, input_shape, pair, shape_after
 from neuro.network import Network
 from neuro.neurons import IF, LI, LIF, Cell, CuBaLIF
 from neuro.neurons.membrane_norm import NORMALISED
-from neuro.synapses import Conv1d, Conv2d, Flatten, Linear, OneToOne, SparseLinear, SumPool2d
+from neuro.synapses import AvgPool2d, Conv1d, Conv2d, Flatten, Linear, OneToOne, SparseLinear, SumPool2d
 from neuro.synapses.normalisation import NORMALISATIONS
 
 __all__ = ["ALLOW", "WRITERS", "Written", "write"]
@@ -101,6 +101,11 @@ def _sum_pool2d(layer: SumPool2d, shape: Shape) -> nir.NIRNode:
     return nir.SumPool2d(kernel_size=kernel, stride=kernel, padding=np.array([0, 0]))
 
 
+def _avg_pool2d(layer: AvgPool2d, shape: Shape) -> nir.NIRNode:
+    kernel, stride, padding = (np.array(p) for p in (layer.kernel_size, layer.stride, layer.padding))
+    return nir.AvgPool2d(kernel_size=kernel, stride=stride, padding=padding)
+
+
 def _flatten(layer: Flatten, shape: Shape) -> nir.NIRNode:
     return nir.Flatten(input_type={"input": np.array(shape)}, start_dim=0, end_dim=-1)
 
@@ -116,6 +121,7 @@ def _cell(make: Callable[..., nir.NIRNode]) -> Callable[[Cell, Shape], nir.NIRNo
 
 WRITERS: Mapping[type[nn.Module], Callable[[Any, Shape], nir.NIRNode]] = MappingProxyType(
     {
+        AvgPool2d: _avg_pool2d,
         Conv1d: _conv1d,
         Conv2d: _conv2d,
         CuBaLIF: _cell(nir.CubaLIF),

@@ -11,7 +11,7 @@ from torch import nn
 
 from neuro.errors import InputError
 from neuro.neurons import Cell
-from neuro.synapses import Conv1d, Conv2d, Flatten, Linear, OneToOne, SparseLinear, SumPool2d
+from neuro.synapses import AvgPool2d, Conv1d, Conv2d, Flatten, Linear, OneToOne, SparseLinear, SumPool2d
 
 __all__ = ["Shape", "input_shape", "pair", "shape_after"]
 
@@ -40,6 +40,14 @@ def _pool_after(layer: SumPool2d, shape: Shape) -> Shape:
     if len(shape) != 3:
         raise InputError(f"expects (channels, height, width), got {shape}")
     space = tuple(size // width for size, width in zip(shape[1:], pair(layer.kernel_size), strict=True))
+    return _positive((shape[0], *space), shape)
+
+
+def _mean_after(layer: AvgPool2d, shape: Shape) -> Shape:
+    if len(shape) != 3:
+        raise InputError(f"expects (channels, height, width), got {shape}")
+    steps = zip(shape[1:], layer.kernel_size, layer.stride, layer.padding, strict=True)
+    space = tuple((size + 2 * padding - width) // stride + 1 for size, width, stride, padding in steps)
     return _positive((shape[0], *space), shape)
 
 
@@ -83,6 +91,7 @@ _AFTER: Mapping[type[nn.Module], Callable[[Any, Shape], Shape]] = MappingProxyTy
         Conv1d: _conv1d_after,
         Conv2d: _conv_after,
         SumPool2d: _pool_after,
+        AvgPool2d: _mean_after,
         Flatten: lambda _, shape: (prod(shape),),
         Cell: _cell_after,
     }

@@ -12,9 +12,20 @@ from torch.nn.utils import parametrize
 from neuro.errors import InputError
 from neuro.layer import StatefulLayer
 from neuro.network import Network, Sequential, leaves
-from neuro.neurons import Cell
+from neuro.neurons import Cell, Hoyer
 from neuro.neurons.membrane_norm import MPBN
-from neuro.synapses import Conv1d, Conv2d, DelayedLinear, Linear, OneToOne, SparseLinear, SumPool2d
+from neuro.synapses import (
+    AvgPool2d,
+    Conv1d,
+    Conv2d,
+    DelayedLinear,
+    Dropout,
+    Linear,
+    MaxPool2d,
+    OneToOne,
+    SparseLinear,
+    SumPool2d,
+)
 from neuro.synapses.normalisation import BNTT, TEBN, BatchNorm
 
 __all__ = ["fold"]
@@ -30,8 +41,9 @@ def fold(net: N) -> N:
     """A copy of ``net`` for inference without normalisations, equal to ``net.eval()`` in real numbers.
 
     *Currents* (``BatchNorm``, ``TDBN``): ``y = g x + h`` behind weights ``w`` and bias ``b`` is the weights ``g w`` with bias
-    ``g b + h``, for either sign of ``g``; a sum pooling between them shares ``h`` among its window. ``TEBN`` and
-    ``BNTT`` fold where all their steps have the same ``g`` and ``h``. *Membranes* (``MPBN``): the threshold becomes
+    ``g b + h``, for either sign of ``g``; a sum pooling between them shares ``h`` among its window, means let both
+    through, maxima where ``g > 0``. ``TEBN`` and ``BNTT`` fold where all their steps have the same ``g`` and ``h``.
+    ``Dropout`` goes, ``Hoyer`` becomes ``LIF`` with the thresholds it has learned. *Membranes* (``MPBN``): the threshold becomes
     ``(v_threshold - h) / g``; for negative ``g``, which turns the comparison around, that neuron's incoming weights,
     ``v_leak``, ``v_reset`` and threshold all change sign (and with them its membrane). In floating point a membrane may
     round otherwise.
@@ -40,11 +52,11 @@ def fold(net: N) -> N:
         net: its layers stay as they are; parametrised weights that are folded into are fixed as used.
 
     Returns:
-        The folded network, in evaluation mode, layers of the same names less the normalisations.
+        The folded network, in evaluation mode, layers of the same names less the normalisations and dropouts.
 
     Raises:
-        InputError: a normalisation that no weights stand before; one that differs from step to step; a membrane's
-            gain of zero, or a threshold that is not above rest and reset, so that the neuron fires without input.
+        InputError: a normalisation that no weights stand before; one of negative gain behind a maximum; one that differs
+            from step to step; a membrane's gain of zero, or a threshold that is not above rest and reset, so that the neuron fires without input.
 
     >>> import neuro
     >>> net = neuro.Sequential(neuro.Linear(4, 3), neuro.BatchNorm(3), neuro.LIF(3))
@@ -85,10 +97,12 @@ def _chain(net: Sequential, prefix: str) -> Sequential:
             if bool((sign < 0).any()):
                 _absorb(made, name, layer, sign, torch.zeros_like(sign))
             made[key] = cell
-        else:
+        elif isinstance(layer, Hoyer):
+            made[key] = layer.to_cell()
+        elif not isinstance(layer, Dropout):
             made[key] = _folded(layer, f"{name}.") if isinstance(layer, Network) else layer
     if not made:
-        raise InputError("nothing is left of a network of normalisations alone")
+        raise InputError("nothing is left of a network of normalisations and dropouts alone")
     return Sequential(made)
 
 
@@ -111,6 +125,11 @@ def _absorb(made: dict[str, nn.Module], name: str, norm: nn.Module, gain: Tensor
         if isinstance(before, SumPool2d):
             window *= before.kernel_size[0] * before.kernel_size[1]
             continue
+        if isinstance(before, MaxPool2d):
+            _need_rising(name, kind, gain)
+            continue
+        if isinstance(before, AvgPool2d) and not any(before.padding):  # a shift would miss the padding
+            continue
         if not isinstance(before, _WEIGHTED):
             break
         outputs = before.size[0] if isinstance(before, OneToOne) else _outputs(before)
@@ -122,6 +141,15 @@ def _absorb(made: dict[str, nn.Module], name: str, norm: nn.Module, gain: Tensor
     raise InputError(
         f"layer {name!r} ({kind}) cannot be folded: no weights stand right before it; put it behind one of {known}"
     )
+
+
+def _need_rising(name: str, kind: str, gain: Tensor) -> None:
+    """A maximum becomes a minimum where the gain is negative."""
+    if bool((gain <= 0).any()):
+        raise InputError(
+            f"layer {name!r} ({kind}) cannot be folded: a maximum stands before it, and {int((gain <= 0).sum())} of its "
+            f"{gain.numel()} gains are not above zero; put it before the maximum"
+        )
 
 
 def _outputs(layer: nn.Module) -> int:

@@ -121,7 +121,7 @@ class Hoyer(Population):
         along = threshold.view(-1, *(1,) * (len(self.size) - 1)) if threshold.dim() else threshold
         spread = along.expand(self.size).clone()
         tau = torch.tensor(self.dt, dtype=level.dtype, device=level.device)
-        return LIF(self.size, tau=tau, v_threshold=spread, dt=self.dt, learn=())
+        return LIF(self.size, tau=tau, v_threshold=spread, dt=self.dt, learn=()).to(level)
 
     def _scaled(self, x: Tensor) -> Tensor:
         if x.dim() != 2 + len(self.size) or tuple(x.shape[2:]) != self.size:

@@ -246,7 +246,9 @@ def test_networks_inside_are_folded_too() -> None:
         "loop": neuro.Linear(4, 6),
     }
     graph = neuro.Graph(nodes, [("input", "q"), ("q", "loop"), ("loop", "q", 1e-3), ("q", "output")])
-    net = trained(block, neuro.Sequential(graph, neuro.Linear(4, 5), BatchNorm(5), neuro.LIF(5, tau=1.2e-3, v_threshold=0.3)))
+    net = trained(
+        block, neuro.Sequential(graph, neuro.Linear(4, 5), BatchNorm(5), neuro.LIF(5, tau=1.2e-3, v_threshold=0.3))
+    )
     made = same_spikes(net, noise(30, 4, 6, size=6.0))
     assert [n for n, _ in leaves(made)] == [n for n, m in leaves(net) if not isinstance(m, BatchNorm)]
 
@@ -256,3 +258,35 @@ def test_a_normalisation_that_stands_alone_in_a_block_is_named() -> None:
         InputError, match=r"layer '0.body' \(BatchNorm\) cannot be folded: it stands alone in a Residual"
     ):
         fold(neuro.Sequential(neuro.Residual(BatchNorm(3)), neuro.LIF(3)))
+
+
+@pytest.mark.parametrize("pool", [neuro.AvgPool2d(2), neuro.MaxPool2d(2), neuro.MaxPool2d(3, 2, 1)])
+def test_behind_a_mean_or_a_maximum(pool: nn.Module) -> None:
+    net = trained(neuro.Conv2d(2, 3, 3, padding=1), pool, BatchNorm(3), neuro.LIF((3, 3, 3), tau=1.5e-3))
+    norm = net.layers["2"]
+    assert isinstance(norm, BatchNorm)
+    if isinstance(pool, neuro.MaxPool2d):
+        norm.weight.data[1] = -0.5
+        with pytest.raises(
+            InputError, match=r"layer '2' \(BatchNorm\) cannot be folded: a maximum stands before it, and"
+        ):
+            fold(net)
+        norm.weight.data.abs_()
+    same_spikes(net, noise(20, 4, 2, 6, 6, size=3.0))
+    with pytest.raises(InputError, match="no weights stand right before it"):
+        fold(neuro.Sequential(neuro.Conv2d(2, 3, 3), neuro.AvgPool2d(2, 2, 1), norm))
+
+
+def test_dropout_goes_and_one_step_neurons_become_cells(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    layers = [neuro.Linear(6, 8), BatchNorm(8), neuro.Hoyer(8), neuro.Dropout(8, 0.5), neuro.Linear(8, 5), neuro.Hoyer(5)]
+    net, x = neuro.Sequential(*layers).double(), noise(20, 4, 6, size=2.0)
+    with torch.no_grad():
+        net.get_parameter("4.weight").mul_(4)
+    for _ in range(3):
+        net(x)  # its extrema are learned
+    made = same_spikes(net.eval(), x)
+    assert [type(m).__name__ for m in made.layers.values()] == ["Linear", "LIF", "Linear", "LIF"]
+    made = fold(net.float())
+    neuro.hardware.export(made, tmp_path / "net.nir")
+    assert torch.equal(neuro.hardware.read(tmp_path / "net.nir")(x.float())[0], made(x.float())[0])

@@ -29,9 +29,10 @@ def parameters(net: torch.nn.Module) -> int:
     return sum(p.numel() for p in net.parameters())
 
 
-def check(net: neuro.Sequential, x: Tensor, folder: Path) -> Tensor:
+def check(net: neuro.Sequential, x: Tensor, folder: Path, rules: tuple[str, ...] = ("bptt", "sltt")) -> Tensor:
     """All laws; returns the output in evaluation ``[T, B, ...]``."""
     check_training(net, x)
+    check_rules(net, x, rules)
     net.eval()
     y, _ = net(x)
     assert bool(y.detach().any())
@@ -53,6 +54,16 @@ def check_training(net: neuro.Sequential, x: Tensor) -> None:
     (y * weights).sum().backward()
     without = [name for name, p in net.named_parameters() if p.grad is None or not bool(p.grad.any())]
     assert not without, without
+
+
+def check_rules(net: neuro.Sequential, x: Tensor, rules: tuple[str, ...]) -> None:
+    """The rules take it as they take any network."""
+    target = torch.arange(x.shape[1]) % 3
+    for name in rules:
+        net.zero_grad()
+        neuro.rules.RULES[name]().backward(net, x, target, neuro.losses.mean_membrane)
+        assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in net.parameters()), name
+        assert any(bool(p.grad.any()) for p in net.parameters() if p.grad is not None), name
 
 
 def check_steps(net: neuro.Sequential, x: Tensor, y: Tensor) -> None:

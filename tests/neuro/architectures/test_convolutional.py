@@ -8,6 +8,7 @@ from types import ModuleType
 import pytest
 import torch
 
+import neuro
 from neuro.architectures import PLIF_NETS, plif_net, vgg_snn
 from neuro.errors import InputError
 
@@ -28,11 +29,16 @@ def test_laws_of_vgg_snn(laws: ModuleType, tmp_path: Path) -> None:
     net = laws.stirred(vgg_snn((2, 8, 8), 3, stages=((4, 5), (6,))))
     assert laws.check(net, 2 * X, tmp_path).shape == (3, 2, 3)
     laws.check_fold(net, 2 * X)
+    folded, x = neuro.fold(net.float()), 2 * X.float()
+    neuro.hardware.export(folded, tmp_path / "net.nir", shape=(2, 8, 8))
+    assert torch.equal(neuro.hardware.read(tmp_path / "net.nir")(x)[0], folded(x)[0])
 
 
 def test_parameters_of_the_papers(laws: ModuleType) -> None:
     convolutions = 9 * 128 * (2 + 4 * 128) + 5 * 2 * 128
     assert laws.parameters(plif_net()) == convolutions + 128 * 4 * 4 * 512 + 512 * 110 + 7 == 1_698_311
+    six = 9 * 256 * (3 + 5 * 256) + 6 * 2 * 256
+    assert laws.parameters(plif_net(**PLIF_NETS["cifar10"])) == six + 256 * 8 * 8 * 2048 + 204_800 + 8 == 36_718_344
     assert laws.parameters(plif_net(**PLIF_NETS["mnist"])) == 9 * 128 * 129 + 512 + 6272 * 2048 + 204_800 + 4
     assert laws.parameters(vgg_snn()) == 9_271_498
 

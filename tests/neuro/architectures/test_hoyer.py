@@ -61,9 +61,25 @@ def test_what_is_measured() -> None:
         HoyerMeasure(neuro.Sequential(neuro.Linear(2, 2)))
 
 
-def test_a_maximum_before_the_norm_does_not_fold() -> None:
-    with pytest.raises(InputError, match="no weights stand right before it"):
-        neuro.fold(small())
+def test_folds_into_cells_with_fixed_thresholds(laws: ModuleType) -> None:
+    net = laws.stirred(small())
+    net(X)
+    with torch.no_grad():
+        for layer in net.modules():
+            if isinstance(layer, neuro.BatchNorm):
+                layer.weight.abs_()
+    laws.check_fold(net, X)
+    assert not any(isinstance(m, neuro.Hoyer) for m in neuro.fold(net).modules())
+    with torch.no_grad():
+        net.get_parameter("6.weight").neg_()  # behind a maximum
+    with pytest.raises(InputError, match="a maximum stands before it, and 5 of its 5 gains are not above zero"):
+        neuro.fold(net)
+
+
+def test_parameters(laws: ModuleType) -> None:
+    convolutions = 9 * (3 * 64 + 64 * 64 + 64 * 128 + 128 * 128 + 128 * 256 + 2 * 256**2 + 256 * 512 + 5 * 512**2)
+    norms = 2 * (2 * 64 + 2 * 128 + 3 * 256 + 6 * 512)
+    assert laws.parameters(hoyer_vgg16()) == convolutions + norms + 2048 * 4096 + 4096**2 + 40_960 + 15 == 39_925_711
 
 
 def test_bad_sizes_are_named() -> None:

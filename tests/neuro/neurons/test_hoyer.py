@@ -94,12 +94,12 @@ def test_as_cells_it_spikes_the_same() -> None:
     x = X.clone()
     x[0, 0] = made.extremum.view(3, 1, 1) * made.v_threshold.detach()  # exactly at threshold
     z, _ = made(x)
-    as_cell = made.to_cell().double()
+    as_cell = made.to_cell()
     assert torch.equal(as_cell(x)[0], z)
     assert bool(z[0, 0].all())
     flat = cell(24)
     flat(X.flatten(2))
-    assert torch.equal(flat.to_cell().double()(X.flatten(2))[0], flat.eval()(X.flatten(2))[0])
+    assert torch.equal(flat.to_cell()(X.flatten(2))[0], flat.eval()(X.flatten(2))[0])
 
 
 def test_in_a_network_that_is_saved(tmp_path: Path) -> None:
