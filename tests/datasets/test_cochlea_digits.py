@@ -194,5 +194,5 @@ def test_the_real_recordings_are_whole_and_can_be_told_apart(shared_data: Path, 
         x, y = part.tensors()
         return x.view(10, 10, *x.shape[1:]).sum(1).permute(1, 0, 2).flatten(1).numpy(), y.numpy()
 
-    model = LogisticRegression(C=0.01, max_iter=200).fit(*features(data.train))
-    assert model.score(*features(data.validation)) > 0.4
+    model = LogisticRegression(C=0.01, max_iter=500, tol=1e-2).fit(*features(data.train))
+    assert model.score(*features(data.validation)) > 0.6
