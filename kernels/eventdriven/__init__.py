@@ -1,0 +1,1 @@
+"""Networks in continuous time: spikes at exact times, work for each spike and none in between."""
