@@ -47,6 +47,7 @@ __all__ = [
     "Conv2d",
     "CuBaLIF",
     "DelayedLinear",
+    "DelayedRecurrent",
     "Delta",
     "DoubleExponentialSynapse",
     "Dropout",
@@ -151,6 +152,7 @@ if TYPE_CHECKING:
         SlidingPSN,
     )
     from neuro.neurons.liquid import LTC, CfC
+    from neuro.neurons.delayed_recurrent import DelayedRecurrent
     from neuro.neurons.recurrent import Recurrent
     from neuro.neurons.wiring import NCP, AutoNCP, FullyConnected
     from neuro.synapses import (
@@ -202,6 +204,7 @@ else:
         ("neuro.neurons", ("EIF", "QIF", "AdEx", "Izhikevich")),
         ("neuro.neurons", ("LRU", "EventGate", "ResonateAndFire", "SRM", "SlidingPSN")),
         ("neuro.neurons.liquid", ("LTC", "CfC")),
+        ("neuro.neurons.delayed_recurrent", ("DelayedRecurrent",)),
         ("neuro.neurons.recurrent", ("Recurrent",)),
         ("neuro.neurons.wiring", ("NCP", "AutoNCP", "FullyConnected")),
         ("neuro.neurons", ("AlphaSynapse", "DoubleExponentialSynapse", "ExponentialSynapse")),

@@ -19,7 +19,7 @@ from neuro.kernels.propagation.event_linear import event_weight_gradient
 from neuro.kernels.propagation.spikes import count_entries, list_entries, ranges
 from neuro.kernels.scans.recurrent_source import recurrent_backward_source, recurrent_forward_source
 
-__all__ = ["backward", "forward", "weight_gradient"]
+__all__ = ["Adjoint", "backward", "forward", "weight_gradient"]
 
 _ROWS = 32  # rows of the batch a task runs: enough to use each weight row it reads several times
 _BACKWARD_ROWS = 64  # and backward, where a task is one time step
@@ -117,36 +117,71 @@ def backward(
         ``learned`` coefficients ``[len(learned), N]`` and of the output before the first step
         ``[B, N]``.
     """
+    given = (grad_output, grad_state, state, coefficients, trace, current, shared)
+    adjoint = Adjoint(program, route, learned, surrogate, *given)
     time, batch, neurons = grad_output.shape
-    upstream = _array(grad_output)
-    kernel = _backward_kernel(program, route, learned, str(upstream.dtype), surrogate.family, shared)
-    adjoint = grad_state.detach().clone(memory_format=torch.contiguous_format)
-    grad_x = torch.empty_like(grad_output, memory_format=torch.contiguous_format)
-    rows = _rows(batch, neurons, shared)
-    blocks = ranges(rows[0], 1 if rows[0] < batch else _BACKWARD_ROWS)
-    sums = np.zeros((len(blocks), len(learned), rows[1]), upstream.dtype)
-    real = upstream.dtype.type
-    shape = (real(1.0 / surrogate.width), real(surrogate.peak))
-    states = (_array(t).reshape(len(t), *rows) for t in (adjoint, state))
-    traces = (_array(t).reshape(*t.shape[:-2], *rows) for t in (trace, current, grad_x))
-    given = (*states, _array(coefficients), *traces)
-    upstream = upstream.reshape(time, *rows)
-
-    def sweep(up: Tensor, t0: int, t1: int) -> None:
-        through = up.numpy().reshape(rows)
-        calls = [(upstream, through, *given, sums[k], *shape, t0, t1, *r) for k, r in enumerate(blocks)]
-        run_blocks([lambda call=call: kernel(*call) for call in calls])  # type: ignore[misc]
-
     up = grad_output.new_zeros((batch, neurons))
     if route.cut_recurrence:
-        sweep(up, 0, time)
+        adjoint.sweep(up, 0, time)
     else:
         transposed = weight.detach().t()
         for t in range(time - 1, -1, -1):
-            sweep(up, t, t + 1)
-            up = product(grad_x[t], transposed)
-    whole = sums.sum(0).reshape(len(learned), rows[1] // neurons if neurons else 1, neurons).sum(1)
-    return grad_x, adjoint, torch.from_numpy(whole), up
+            adjoint.sweep(up, t, t + 1)
+            up = product(adjoint.grad_x[t], transposed)
+    return adjoint.grad_x, adjoint.state, adjoint.learned(), up
+
+
+class Adjoint:
+    """The cell's adjoint, some steps at a time, the latest first.
+
+    Attributes:
+        grad_x: gradients of the input current ``[T, B, N]``, at the steps done so far.
+        state: gradient of the state before the earliest of them, ``[S, B, N]``.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        route: Route,
+        learned: tuple[int, ...],
+        surrogate: Surrogate,
+        grad_output: Tensor,
+        grad_state: Tensor,
+        state: Tensor,
+        coefficients: Tensor,
+        trace: Tensor,
+        current: Tensor,
+        shared: tuple[bool, ...] = (),
+    ) -> None:
+        upstream = _array(grad_output)
+        self._kernel = _backward_kernel(program, route, learned, str(upstream.dtype), surrogate.family, shared)
+        self.state = grad_state.detach().clone(memory_format=torch.contiguous_format)
+        self.grad_x = torch.empty_like(grad_output, memory_format=torch.contiguous_format)
+        time, batch, self._neurons = grad_output.shape
+        self._rows = rows = _rows(batch, self._neurons, shared)
+        self._blocks = ranges(rows[0], 1 if rows[0] < batch else _BACKWARD_ROWS)
+        self._sums = np.zeros((len(self._blocks), len(learned), rows[1]), upstream.dtype)
+        real = upstream.dtype.type
+        self._shape = (real(1.0 / surrogate.width), real(surrogate.peak))
+        states = (_array(t).reshape(len(t), *rows) for t in (self.state, state))
+        traces = (_array(t).reshape(*t.shape[:-2], *rows) for t in (trace, current, self.grad_x))
+        self._given = (*states, _array(coefficients), *traces)
+        self._upstream = upstream.reshape(time, *rows)
+
+    def sweep(self, up: Tensor, t0: int, t1: int) -> None:
+        """Steps ``t1 - 1`` down to ``t0``; ``up [B, N]`` is what flows back to the output besides ``grad_output``."""
+        through = up.numpy().reshape(self._rows)
+        calls = [
+            (self._upstream, through, *self._given, self._sums[k], *self._shape, t0, t1, *r)
+            for k, r in enumerate(self._blocks)
+        ]
+        run_blocks([lambda call=call: self._kernel(*call) for call in calls])  # type: ignore[misc]
+
+    def learned(self) -> Tensor:
+        """Gradients of the learned coefficients, ``[K', N]``, of all steps done."""
+        repeats = self._rows[1] // self._neurons if self._neurons else 1
+        whole = self._sums.sum(0)
+        return torch.from_numpy(whole.reshape(len(whole), repeats, self._neurons).sum(1))
 
 
 def _rows(batch: int, neurons: int, shared: tuple[bool, ...]) -> tuple[int, int]:

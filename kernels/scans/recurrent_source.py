@@ -10,7 +10,7 @@ the weight, all rows at once.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from neuro.kernels import engines
@@ -19,7 +19,7 @@ from neuro.kernels.compiler.numba_source import _Lines, _reset, _split, _t
 from neuro.kernels.compiler.program import Backward, Program, current_states, uses_spike
 from neuro.kernels.compiler.surrogate import SURROGATES
 
-__all__ = ["recurrent_backward_source", "recurrent_forward_source"]
+__all__ = ["cell_rows", "recurrent_backward_source", "recurrent_forward_source"]
 
 # Of the steps the kernel calls: a change there makes a new module too, so that no stale compiled code is met.
 _LANES = hashlib.sha256((Path(engines.__path__[0]) / "lanes_numba.py").read_bytes()).hexdigest()[:12]
@@ -84,7 +84,6 @@ def recurrent_forward_source(
     receives the whole input current where ``keep_current`` asks for it. ``shared`` tells which
     coefficients have one value for all neurons; none, if empty.
     """
-    (x,) = program.inputs
     once, each = _split(program, shared)
     out = _Lines()
     out("def kernel(_x, _before, _state, _C, _weight, _y, _saved, _current, _b0, _b1):")
@@ -100,11 +99,18 @@ def recurrent_forward_source(
     out.depth = 3
     out(*(["_row = _current[_t, _b]"] if keep_current else []), "_row[:] = _x[_t, _b]")
     out("gather(_before[_b] if _t == 0 else _y[_t - 1, _b], _index, _value, _weight, _row)")
+    cell_rows(out, program, saved, each)
+    return _whole(dtype, _GATHER, out.text())
+
+
+def cell_rows(out: _Lines, program: Program, saved: tuple[int, ...], each: Sequence[tuple[int, str]]) -> None:
+    """Lines that run the cell once over ``_row``, one row of currents at step ``_t`` of sample ``_b``."""
+    (x,) = program.inputs
     out("_y_row = _y[_t, _b]")
     out(*(f"_save_{program.states[k]} = _saved[{j}, _t, _b]" for j, k in enumerate(saved)))
     out(*_state_rows(program, "_s", "_state"), *(f"_c_{c} = _C[{k}]" for k, c in each))
     out("for _n in range(_row.shape[0]):")
-    out.depth = 4
+    out.depth += 1
     out(*(f"{s} = _s_{s}[_n]" for s in program.states), f"{x} = _row[_n]")
     out(*(f"{c} = _c_{c}[_n]" for _, c in each))
     out(*(f"_new_{s} = {_t(line)}" for s, line in zip(program.states, program.update, strict=True)))
@@ -114,7 +120,7 @@ def recurrent_forward_source(
     out(f"_y_row[_n] = {_t(program.output)}")
     out(*(f"_save_{program.states[k]}[_n] = {program.states[k]}" for k in saved))
     out(*(f"_s_{s}[_n] = {_reset(s, target)}" for s, target in zip(program.states, program.reset, strict=True)))
-    return _whole(dtype, _GATHER, out.text())
+    out.depth -= 1
 
 
 def _state_rows(program: Program, prefix: str, array: str) -> Iterator[str]:

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from neuro.layer import Population
 from neuro.neurons.adaptive import ALIF, PLIF, AdLIF, SEAdLIF
 from neuro.neurons.cell import Cell
+from neuro.neurons.delayed_recurrent import DelayedRecurrent
 from neuro.neurons.elstm import ELSTM
 from neuro.neurons.gated import EGRU
 from neuro.neurons.hoyer import ONE_STEP, Hoyer
@@ -51,6 +52,7 @@ __all__ = [
     "AlphaSynapse",
     "Cell",
     "CuBaLIF",
+    "DelayedRecurrent",
     "DoubleExponentialSynapse",
     "EventGate",
     "ExponentialSynapse",
@@ -77,7 +79,7 @@ CELLS: Mapping[str, type[Cell]] = MappingProxyType(
 """The cells that come with neuro, by name."""
 
 _RECURRENT: Mapping[str, type[Population]] = MappingProxyType(
-    {p.__name__: p for p in (Recurrent, EGRU, ELSTM, LeakyRNN)}
+    {p.__name__: p for p in (Recurrent, DelayedRecurrent, EGRU, ELSTM, LeakyRNN)}
 )
 
 _LINEAR: Mapping[str, type[Population]] = MappingProxyType({p.__name__: p for p in (S4D, GatedLRU, LRUBlock, AKOrN)})

@@ -6,12 +6,12 @@ falls from epoch to epoch; evaluation rounds the delay and passes every spike on
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from neuro.delays import KINDS, LearnedDelays, count_taps, sigma_schedule
 from neuro.errors import InputError, unknown_name
 from neuro.kernels.compiler.route import Route
 from neuro.kernels.delays.delayed_linear import MODES, delayed_linear, extend
@@ -23,47 +23,8 @@ from neuro.layer import State, StatefulLayer
 
 __all__ = ["KINDS", "DelayedLinear", "sigma_schedule"]
 
-KINDS = ("synapse", "axon", "dendrite")
-_NARROWEST = 0.5  # sigma in steps at the end of the schedule: the paper's 0.23 and the 0.27 it adds
-_ADDED = 0.27
 
-
-def sigma_schedule(epoch: int, epochs: int, max_delay: float, *, dt: float = 1e-3) -> float:
-    """Width of the taps in an epoch [s]: falls exponentially over the first quarter of training, then stays.
-
-    ``sigma = dt (s0 a^min(epoch, E) + 0.27)``, ``s0 = D // 2``, ``a = (0.23 / s0)^(1 / E)``,
-    ``E = epochs // 4``: from half the longest delay to half a step (Hammouamri et al., ICLR
-    2024, and the code of its authors, which adds the 0.27).
-
-    Args:
-        epoch: from 0 on.
-        epochs: of the whole training.
-        max_delay: the longest delay in seconds.
-        dt: time step in seconds.
-
-    Raises:
-        InputError: no epochs; a longest delay that is not a whole number of steps.
-
-    >>> [round(1e3 * sigma_schedule(e, 150, 0.24, dt=0.01), 1) for e in (0, 1, 37, 100)]
-    [122.7, 110.5, 5.0, 5.0]
-    """
-    if epoch < 0 or epochs < 1:
-        raise InputError(f"epoch must be from 0 on and epochs at least 1, got {epoch} and {epochs}")
-    first, last = max(_taps(max_delay, dt) // 2, _NARROWEST - _ADDED), max(1, epochs // 4)
-    shrunk = first * ((_NARROWEST - _ADDED) / first) ** (min(epoch, last) / last)
-    return dt * (float(shrunk) + _ADDED)
-
-
-def _taps(max_delay: float, dt: float) -> int:
-    if not (math.isfinite(dt) and dt > 0):
-        raise InputError(f"dt must be a finite number of seconds above 0, got {dt}")
-    steps = max_delay / dt if math.isfinite(max_delay) else math.nan
-    if not (steps > 0.5 and abs(steps - round(steps)) < 1e-6 * max(1.0, steps)):
-        raise InputError(f"max_delay must be a whole number of steps of dt={dt:g} s, at least one, got {max_delay} s")
-    return round(steps) + 1
-
-
-class DelayedLinear(StatefulLayer):
+class DelayedLinear(LearnedDelays, StatefulLayer):
     """All-to-all synapses with delays: ``x [T, B, in] -> [T, B, out]``.
 
     ``y[t, b, o] = sum_i sum_d weight[o, i] k(d; delay[o, i], sigma) x[t - d, b, i] + bias[o]``, d from
@@ -119,70 +80,16 @@ class DelayedLinear(StatefulLayer):
         mode: str = "auto",
     ) -> None:
         super().__init__()
-        if kind not in KINDS:
-            raise unknown_name("kind", kind, KINDS)
         if mode not in MODES:
             raise unknown_name("mode", mode, MODES)
         self.in_features, self.out_features = in_features, out_features
-        self.taps = _taps(max_delay, dt)
-        self.max_delay, self.kind, self.dt, self.mode = max_delay, kind, dt, mode
-        self.sigma = sigma_schedule(0, 1, max_delay, dt=dt) if sigma is None else sigma
+        self.taps, self.mode = count_taps(max_delay, dt), mode
         made = nn.Linear(in_features, out_features, bias)
         # Stored column by column, so that the synapses of one presynaptic neuron are contiguous.
         self.weight = nn.Parameter(made.weight.detach().t().contiguous().t())
         self.bias = made.bias
-        self.position = nn.Parameter(self._positions(delay))
-
-    def _positions(self, delay: float | Tensor | None) -> Tensor:
-        """Initial delays in steps, checked."""
-        sizes = {"axon": (self.in_features,), "dendrite": (self.out_features,)}
-        shape = sizes.get(self.kind, (self.out_features, self.in_features))
-        if delay is None:
-            steps = torch.rand(shape) * (self.taps - 1)
-        else:
-            given = torch.as_tensor(delay, dtype=self.weight.dtype)
-            if given.dim() and given.shape != shape:
-                raise InputError(f"delay of kind {self.kind!r} must be {list(shape)}, got {list(given.shape)}")
-            steps = (given / self.dt).expand(shape)
-        low, high = (float(steps.min()), float(steps.max())) if steps.numel() else (0.0, 0.0)
-        if not (low >= 0 and high <= self.taps - 1 + 1e-3):
-            raise InputError(
-                f"delay must be in 0..{self.max_delay:g} s, the longest that is held, "
-                f"got {low * self.dt:g}..{high * self.dt:g} s; give a larger max_delay"
-            )
-        return steps.detach().t().contiguous().t().clone() if steps.dim() == 2 else steps.detach().clone()
-
-    @property
-    def sigma(self) -> float:
-        """Width of the Gaussian taps in seconds; part of the state dict."""
-        return self._sigma
-
-    @sigma.setter
-    def sigma(self, value: float) -> None:
-        """Set it, in seconds."""
-        if not (math.isfinite(value) and value > 0):
-            raise InputError(
-                f"sigma must be a finite number of seconds above 0, got {value}; .eval() rounds the delays"
-            )
-        self._sigma = float(value)
-
-    @property
-    def steps(self) -> Tensor:
-        """Delays in time steps, within 0 and D - 1; shape by kind, differentiable in ``position``."""
-        turn = 2 * (self.taps - 1)
-        there = self.position.remainder(turn)
-        return torch.where(there <= self.taps - 1, there, turn - there)
-
-    @property
-    def delay(self) -> Tensor:
-        """Delays in seconds; shape by kind."""
-        return self.steps * self.dt
-
-    @torch.no_grad()
-    def round_(self) -> DelayedLinear:
-        """Round the delays themselves to whole steps, in place."""
-        self.position.copy_(self.steps.round())
-        return self
+        sizes = {"synapse": (out_features, in_features), "axon": (in_features,), "dendrite": (out_features,)}
+        self._set_delays(sizes, kind, max_delay, dt, sigma=sigma, delay=delay)
 
     def initial_state(
         self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -258,14 +165,6 @@ class DelayedLinear(StatefulLayer):
 
     def _whole(self) -> Tensor:
         return self.steps.detach().round().to(torch.int32)
-
-    def get_extra_state(self) -> Tensor:
-        """Sigma in seconds (scalar), which a schedule changes."""
-        return torch.tensor(self.sigma, dtype=torch.float64)
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """The inverse of :meth:`get_extra_state` (a scalar)."""
-        self.sigma = float(state)
 
     def definition(self) -> dict[str, Any]:
         """What rebuilds this layer but for its values, JSON-able."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from neuro.delays import LearnedDelays
 from neuro.layer import Population
-from neuro.synapses import DelayedLinear
 
 if TYPE_CHECKING:
     from neuro.network import Network
@@ -35,8 +35,9 @@ def parameter_groups(net: Network, *, lr: float, cell_lr: float, weight_decay: f
         weight_decay: decoupled decay of the weights (AdamW), per unit of learning rate.
     """
     neurons = [m for m in net.modules() if isinstance(m, Population)]
-    cells = {id(p) for m in neurons for p in m.parameters() if p.ndim <= len(m.size)}  # not a recurrent matrix
-    delays = {id(m.position) for m in net.modules() if isinstance(m, DelayedLinear)}
+    delays = {id(m.position) for m in net.modules() if isinstance(m, LearnedDelays)}
+    small = {id(p) for m in neurons for p in m.parameters() if p.ndim <= len(m.size)}  # not a recurrent matrix
+    cells = small - delays
     learned = [p for p in net.parameters() if p.requires_grad]
     plain = [p for p in learned if id(p) not in cells | delays]
     groups = (
