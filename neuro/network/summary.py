@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from neuro.layer import StatefulLayer
 from neuro.network.base import Apply, Network, leaves
-from neuro.synapses import Flatten, Linear
+from neuro.synapses import Embedding, Flatten, Linear, SpikingEmbedding
 from neuro.synapses.fan_out import fan_out
 
 __all__ = ["LayerSummary", "Summary", "summary"]
@@ -82,16 +82,20 @@ def summary(net: Network, shape: tuple[int, ...] | None = None) -> Summary:
     from neuro.errors import InputError
 
     first = next((m for _, m in leaves(net) if not isinstance(m, Flatten)), None)
+    reads_tokens = isinstance(first, Embedding | SpikingEmbedding)
+    if shape is None and reads_tokens:
+        shape = ()
     if shape is None:
         if not isinstance(first, Linear):
             raise InputError("the first layer leaves the shape of the input open; give summary(net, shape)")
         shape = (first.in_features,)
     like = next((p for p in net.parameters() if p.is_floating_point()), torch.zeros(()))
+    silence = torch.zeros((1, 1, *shape), dtype=torch.int64 if reads_tokens else like.dtype, device=like.device)
     rows: dict[str, LayerSummary] = {}
     modes = {m: m.training for m in net.modules()}
     net.eval()
     try:
-        net.run(like.new_zeros((1, 1, *shape)), None, _watch(rows))
+        net.run(silence, None, _watch(rows))
     finally:
         for module, training in modes.items():
             module.training = training

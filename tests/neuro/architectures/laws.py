@@ -34,6 +34,7 @@ def check(net: neuro.Sequential, x: Tensor, folder: Path, rules: tuple[str, ...]
     check_training(net, x)
     check_rules(net, x, rules)
     net.eval()
+    assert neuro.summary(net, tuple(x.shape[2:])).parameters == parameters(net)
     y, _ = net(x)
     assert bool(y.detach().any())
     check_steps(net, x, y)

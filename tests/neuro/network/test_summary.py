@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -42,3 +44,9 @@ def test_a_shape_that_is_open_is_asked_for() -> None:
     with pytest.raises(InputError, match=r"give summary\(net, shape\)"):
         neuro.summary(neuro.Sequential(neuro.Conv2d(1, 1, 3), neuro.Flatten()))
     assert neuro.summary(neuro.Sequential(neuro.Flatten(), neuro.Linear(4, 2))).rows[0].output == (4,)
+
+
+@pytest.mark.parametrize("table", [neuro.Embedding, neuro.SpikingEmbedding])
+def test_a_network_that_reads_tokens(table: Any) -> None:
+    rows = neuro.summary(neuro.Sequential(table(9, 4), neuro.Linear(4, 3), neuro.LI(3))).rows
+    assert [(r.kind, r.output, r.parameters) for r in rows[:2]] == [(table.__name__, (4,), 36), ("Linear", (3,), 15)]
