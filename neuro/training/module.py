@@ -13,9 +13,9 @@ import torch
 from lightning.pytorch import LightningModule, seed_everything
 from torch import Tensor
 
+from neuro.delays import LearnedDelays, sigma_schedule
 from neuro.errors import InputError
 from neuro.neurons.membrane_norm import NORMALISED
-from neuro.synapses import DelayedLinear, sigma_schedule
 from neuro.synapses.normalisation import NORMALISATIONS
 from neuro.training.batches import Batch, Splits, batches, epoch_seed
 from neuro.training.checkpoint import SECTION
@@ -68,7 +68,9 @@ class Trainee(LightningModule):
         self.net, self.recipe = net, recipe
         self.history: list[dict[str, float]] = []
         self.best: Best | None = None
-        self._rule, self._loss = choose_rule(recipe.rule), choose_loss(recipe.loss)
+        self._rule, self._loss = choose_rule(recipe.rule).prepare(net), choose_loss(recipe.loss)
+        if self._rule.auxiliary is not None:
+            self.auxiliary = self._rule.auxiliary  # a part of this module, so checkpoints hold it
         self._data, self._workers = data, workers
         self._started, self._seconds_before = time.perf_counter(), 0.0
         self._trained, self._validated = _Average(), _Average()
@@ -104,7 +106,13 @@ class Trainee(LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW over weights, biases and time constants."""
         recipe = self.recipe
-        return build_optimizer(self.net, lr=recipe.lr, cell_lr=recipe.cell_lr, weight_decay=recipe.weight_decay)
+        made = build_optimizer(self.net, lr=recipe.lr, cell_lr=recipe.cell_lr, weight_decay=recipe.weight_decay)
+        own = [] if self._rule.auxiliary is None else list(self._rule.auxiliary.parameters())
+        if own:
+            made.add_param_group(
+                {"name": "rule", "params": own, "lr": recipe.lr, "initial_lr": recipe.lr, "weight_decay": 0.0}
+            )
+        return made
 
     def on_train_epoch_start(self) -> None:
         """Seed the epoch, set its learning rates and the width of learnable delays."""
@@ -114,7 +122,7 @@ class Trainee(LightningModule):
         for group in self._optimizer().param_groups:
             group["lr"] = group["initial_lr"] * factor
         for layer in self.net.modules():
-            if isinstance(layer, DelayedLinear):
+            if isinstance(layer, LearnedDelays):
                 layer.sigma = sigma_schedule(done, self.recipe.epochs, layer.max_delay, dt=layer.dt)
         self._trained = _Average()
 

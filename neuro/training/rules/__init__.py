@@ -12,11 +12,57 @@ from types import MappingProxyType
 
 from neuro.errors import unknown_name
 from neuro.training.rules.base import About, Rule, RuleResult
+from neuro.training.rules.local import (
+    DECOLLE,
+    DRTP,
+    LLS,
+    TESS,
+    TPSGD,
+    ForwardForward,
+    LLSMatrix,
+    LLSModulated,
+    PhysicalForwardForward,
+)
 from neuro.training.rules.through_time import BPTT, SLTT, SLTTK, TBPTT
 
-__all__ = ["BPTT", "RULES", "SLTT", "SLTTK", "TBPTT", "About", "Rule", "RuleResult", "choose_rule"]
+__all__ = [
+    "BPTT",
+    "DECOLLE",
+    "DRTP",
+    "LLS",
+    "RULES",
+    "SLTT",
+    "SLTTK",
+    "TBPTT",
+    "TESS",
+    "TPSGD",
+    "About",
+    "ForwardForward",
+    "LLSMatrix",
+    "LLSModulated",
+    "PhysicalForwardForward",
+    "Rule",
+    "RuleResult",
+    "choose_rule",
+]
 
-RULES: Mapping[str, type[Rule]] = MappingProxyType({"bptt": BPTT, "tbptt": TBPTT, "sltt": SLTT, "sltt_k": SLTTK})
+RULES: Mapping[str, type[Rule]] = MappingProxyType(
+    {
+        "bptt": BPTT,
+        "tbptt": TBPTT,
+        "sltt": SLTT,
+        "sltt_k": SLTTK,
+        "drtp": DRTP,
+        "tpsgd": TPSGD,
+        "decolle": DECOLLE,
+        "lls": LLS,
+        "lls_m": LLSModulated,
+        "lls_mxm": LLSMatrix,
+        "tess": TESS,
+        "ff": ForwardForward,
+        "ff_physical": PhysicalForwardForward,
+    }
+)
 
 
 def choose_rule(rule: str | Rule) -> Rule:

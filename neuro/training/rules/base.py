@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from torch import Tensor
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from neuro.network import Network
@@ -46,6 +46,19 @@ class Rule(ABC):
     """Fills ``.grad`` of a network's parameters from one batch."""
 
     about: ClassVar[About]
+
+    @property
+    def auxiliary(self) -> nn.Module | None:
+        """What the rule learns beside the network, its own parameters and buffers; None, nothing."""
+        return None
+
+    def prepare(self, net: Network) -> Self:
+        """This rule ready to train ``net``, with its :attr:`auxiliary` made for it, if it has one.
+
+        Give ``rule.auxiliary.parameters()`` to the optimizer too; :func:`neuro.fit` does both and keeps them in its
+        checkpoints. Matrices that are random and fixed are functions of the rule's seed and need none of this.
+        """
+        return self
 
     @abstractmethod
     def backward(self, net: Network, x: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> RuleResult:

@@ -1,0 +1,178 @@
+"""Local rules on MNIST: a spiking network 784-400-10, the epoch chosen on validation, tested once.
+
+``python examples/local_rules_mnist.py FOLDER RULE...`` reads the four idx.gz files of FOLDER, trains by each rule named on
+one thread (seed 0) and adds its figures to ``examples/results/local_rules_mnist.json``.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import neuro
+from neuro.files import atomic_write
+from neuro.training.evaluate import evaluate
+from neuro.training.rules import Rule, local
+
+RESULTS = Path(__file__).resolve().parent / "results" / "local_rules_mnist.json"
+VALIDATION = 5000
+HIDDEN = 400
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures ``[S, 784]`` from 0 to 1, shown as a constant current for ``steps`` steps."""
+
+    pictures: Tensor
+    labels: Tensor
+    steps: int
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, i: int) -> tuple[Tensor, int]:
+        return self.pictures[i].expand(self.steps, -1), int(self.labels[i])
+
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        """``[T, S, 784]`` without a copy for each step, and ``[S]``."""
+        return self.pictures.expand(self.steps, *self.pictures.shape), self.labels
+
+
+@dataclass(frozen=True)
+class Mnist:
+    """60,000 training pictures, the last 5,000 of a fixed shuffle for validation, and 10,000 for the test."""
+
+    train: Pictures
+    validation: Pictures
+    test: Pictures
+    name: str = "mnist"
+    classes: tuple[str, ...] = tuple("0123456789")
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a rule is run with."""
+
+    rule: Rule
+    epochs: int
+    steps: int = 10
+    lr: float = 3e-3
+    tau: float = 4e-3
+    weight_decay: float = 0.0
+
+
+CONFIGS: Mapping[str, Config] = MappingProxyType(
+    {
+        "decolle": Config(local.DECOLLE(), epochs=8),
+        "lls": Config(local.LLS("random"), epochs=8),
+        "ff": Config(local.ForwardForward(sharpness=200.0, label=5.0), epochs=12, steps=6, lr=5e-3),
+        "drtp": Config(local.DRTP(), epochs=15, steps=6, tau=1.2e-3, weight_decay=0.1),
+    }
+)
+
+
+def read(path: Path) -> Tensor:
+    """An array of an idx.gz file."""
+    content = gzip.decompress(path.read_bytes())
+    shape = np.frombuffer(content, ">i4", content[3], 4)
+    return torch.from_numpy(np.frombuffer(content, np.uint8, offset=4 + 4 * content[3]).reshape(shape).copy())
+
+
+def mnist(folder: Path, steps: int) -> Mnist:
+    """The splits."""
+    parts = []
+    for name in ("train", "t10k"):
+        pictures = read(folder / f"{name}-images-idx3-ubyte.gz").flatten(1).float() / 255
+        parts.append((pictures, read(folder / f"{name}-labels-idx1-ubyte.gz").long()))
+    (pictures, labels), (unseen, truth) = parts
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
+    kept, held = order[:-VALIDATION], order[-VALIDATION:]
+    return Mnist(
+        Pictures(pictures[kept], labels[kept], steps),
+        Pictures(pictures[held], labels[held], steps),
+        Pictures(unseen, truth, steps),
+    )
+
+
+def build(config: Config) -> neuro.Sequential:
+    """784-400-10: spikes in the middle, membranes at the end."""
+    torch.manual_seed(0)
+    return neuro.Sequential(
+        neuro.Linear(784, HIDDEN),
+        neuro.LIF(HIDDEN, tau=config.tau, reset="subtract", learn=()),
+        neuro.Linear(HIDDEN, 10),
+        neuro.LI(10, tau=2e-3, learn=()),
+    )
+
+
+def run(name: str, folder: Path) -> dict[str, Any]:
+    """Train and test one rule."""
+    config = CONFIGS[name]
+    data, net = mnist(folder, config.steps), build(config)
+    neuro.calibrate(net, data.train.tensors()[0][:, :256], drive=1.0)
+    started = time.process_time()
+    fitted = neuro.fit(
+        net,
+        data,
+        config.rule,
+        "mean_membrane",
+        epochs=config.epochs,
+        batch_size=128,
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+        calibrated=True,
+        progress=False,
+    )
+    made = {
+        "rule": repr(config.rule),
+        "steps": config.steps,
+        "epochs": config.epochs,
+        "best_epoch": fitted.best_epoch,
+        "validation_accuracy": fitted.validation_accuracy,
+        "test_accuracy": evaluate(net, data, loss="mean_membrane").accuracy,
+        "processor_seconds": round(time.process_time() - started),
+        "validation_curve": [round(row["validation_accuracy"], 4) for row in fitted.history],
+    }
+    if isinstance(config.rule, local.ForwardForward):
+        made["test_accuracy_by_goodness"] = by_goodness(config.rule, net, data.test)
+    return made
+
+
+def by_goodness(rule: local.ForwardForward, net: neuro.Sequential, split: Pictures) -> float:
+    """Accuracy where every label is tried in the input."""
+    x, y = split.tensors()
+    right = [
+        (rule.predict(net, some) == truth).sum() for some, truth in zip(x.split(500, 1), y.split(500), strict=True)
+    ]
+    return int(sum(right)) / len(y)
+
+
+def main() -> None:
+    """The rules named on the command line."""
+    torch.set_num_threads(1)
+    folder, names = Path(sys.argv[1]), sys.argv[2:] or list(CONFIGS)
+    for name in names:
+        row = run(name, folder)
+        print(name, json.dumps(row), flush=True)
+        rows = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+        RESULTS.parent.mkdir(exist_ok=True)
+        with atomic_write(RESULTS) as temporary:
+            temporary.write_text(json.dumps(rows | {name: row}, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
