@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from neuro.errors import unknown_name
 from neuro.training.rules.base import About, Rule, RuleResult
+from neuro.training.rules.eventprop import EventProp, first_spike
 from neuro.training.rules.local import (
     DECOLLE,
     DRTP,
@@ -37,6 +38,7 @@ __all__ = [
     "TESS",
     "TPSGD",
     "About",
+    "EventProp",
     "ForwardForward",
     "LLSMatrix",
     "LLSModulated",
@@ -44,6 +46,7 @@ __all__ = [
     "Rule",
     "RuleResult",
     "choose_rule",
+    "first_spike",
 ]
 
 RULES: Mapping[str, type[Rule]] = MappingProxyType(
@@ -52,6 +55,7 @@ RULES: Mapping[str, type[Rule]] = MappingProxyType(
         "tbptt": TBPTT,
         "sltt": SLTT,
         "sltt_k": SLTTK,
+        "eventprop": EventProp,
         "drtp": DRTP,
         "tpsgd": TPSGD,
         "decolle": DECOLLE,
