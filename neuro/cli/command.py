@@ -42,7 +42,8 @@ class Command:
         parser = Parser(prog=f"neuro {self.name}", description=self.description, epilog=f"examples:\n{examples}")
         self.add_arguments(parser)
         parser.add_argument("--verbose", action="store_true", help="log what happens, down to details, on stderr")
-        required = [str(action.metavar) for action in parser._actions if not action.option_strings]
+        placed = [action for action in parser._actions if not action.option_strings]
+        required = [f"[{a.metavar}]" if a.nargs == "?" else str(a.metavar) for a in placed]
         parser.usage = " ".join([parser.prog, *required, "[FLAGS]"])
         return parser
 

@@ -10,14 +10,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import neuro
-from neuro.cli import env, evaluate, export, report, train
+from neuro.cli import env, evaluate, export, report, rules, train
 from neuro.cli.command import Command
 from neuro.cli.console import complain, explain, say, shown_log
 from neuro.errors import InputError, unknown_name
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS: tuple[Command, ...] = (train.command, evaluate.command, export.command, report.command, env.command)
+COMMANDS: tuple[Command, ...] = (
+    train.command,
+    evaluate.command,
+    export.command,
+    report.command,
+    rules.command,
+    env.command,
+)
 
 _log = logging.getLogger(__name__)
 

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from neuro.errors import unknown_name
 from neuro.training.rules.base import About, Rule, RuleResult
 from neuro.training.rules.eventprop import EventProp, first_spike
+from neuro.training.rules.forward_mode import RTRL, EProp
 from neuro.training.rules.local import (
     DECOLLE,
     DRTP,
@@ -24,6 +25,7 @@ from neuro.training.rules.local import (
     LLSModulated,
     PhysicalForwardForward,
 )
+from neuro.training.rules.ottt import OTTT
 from neuro.training.rules.through_time import BPTT, SLTT, SLTTK, TBPTT
 
 __all__ = [
@@ -31,6 +33,8 @@ __all__ = [
     "DECOLLE",
     "DRTP",
     "LLS",
+    "OTTT",
+    "RTRL",
     "RULES",
     "SLTT",
     "SLTTK",
@@ -38,6 +42,7 @@ __all__ = [
     "TESS",
     "TPSGD",
     "About",
+    "EProp",
     "EventProp",
     "ForwardForward",
     "LLSMatrix",
@@ -55,7 +60,10 @@ RULES: Mapping[str, type[Rule]] = MappingProxyType(
         "tbptt": TBPTT,
         "sltt": SLTT,
         "sltt_k": SLTTK,
+        "ottt": OTTT,
+        "eprop": EProp,
         "eventprop": EventProp,
+        "rtrl": RTRL,
         "drtp": DRTP,
         "tpsgd": TPSGD,
         "decolle": DECOLLE,

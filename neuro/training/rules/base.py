@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from torch import Tensor, nn
 
+from neuro.errors import InputError
+
 if TYPE_CHECKING:
     from neuro.network import Network
 
-__all__ = ["About", "Rule", "RuleResult", "detached"]
+__all__ = ["About", "Rule", "RuleResult", "detached", "need_whole"]
 
 
 @dataclass(frozen=True)
@@ -77,3 +79,13 @@ def detached(state: Any) -> Any:
     if isinstance(state, tuple):
         return tuple(detached(part) for part in state)
     return state.detach() if isinstance(state, Tensor) else state
+
+
+def need_whole(name: str, value: int) -> None:
+    """Refuse what is not a whole number of time steps, at least 1.
+
+    Raises:
+        InputError: names the value.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InputError(f"{name}={value!r} must be a whole number of steps, at least 1")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from neuro.errors import InputError
 from neuro.kernels import Route
-from neuro.training.rules.base import About, Rule, RuleResult, detached
+from neuro.training.rules.base import About, Rule, RuleResult, detached, need_whole
 
 if TYPE_CHECKING:
     from neuro.network import Network
@@ -83,7 +83,7 @@ class TBPTT(Rule):
     )
 
     def __post_init__(self) -> None:
-        _need_whole("steps", self.steps)
+        need_whole("steps", self.steps)
 
     def backward(self, net: Network, x: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> RuleResult:
         """As in :meth:`Rule.backward`; ``x`` counts as data: a graph behind it is walked once per stretch."""
@@ -162,7 +162,7 @@ class SLTTK(Rule):
     )
 
     def __post_init__(self) -> None:
-        _need_whole("k", self.k)
+        need_whole("k", self.k)
 
     def backward(self, net: Network, x: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> RuleResult:
         """As in :meth:`Rule.backward`; ``x`` counts as data: a graph behind it is walked once per chosen step."""
@@ -209,11 +209,6 @@ def _set_random_state(x: Tensor, state: Tensor) -> None:
         torch.cuda.set_rng_state(state, x.device)
     else:
         torch.set_rng_state(state)
-
-
-def _need_whole(name: str, value: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InputError(f"{name}={value!r} must be a whole number of steps, at least 1")
 
 
 def _in_chunks(

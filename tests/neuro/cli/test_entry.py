@@ -44,7 +44,7 @@ def test_help_loads_nothing_heavy() -> None:
     heavy = ("torch", "numpy", "lightning", "matplotlib", "sympy", "numba", "nir", "h5py", "sklearn")
     code = (
         "import sys, contextlib\nfrom neuro.cli import main\n"
-        "for name in ['train', 'evaluate', 'export', 'report', 'env']:\n"
+        "for name in ['train', 'evaluate', 'export', 'report', 'rules', 'env']:\n"
         "    with contextlib.suppress(SystemExit): main([name, '--help'])\n"
         f"sys.exit(str([name for name in {heavy} if name in sys.modules]))"
     )
@@ -58,7 +58,7 @@ def test_only_training_loads_lightning() -> None:
 
 
 BAD_LINES = (
-    ("trin", "unknown command 'trin'; did you mean 'train'? (known: train, evaluate, export, report, env)"),
+    ("trin", "unknown command 'trin'; did you mean 'train'? (known: train, evaluate, export, report, rules, env)"),
     ("--versoin", "unknown flag --versoin before the command; neuro --help lists the commands"),
     ("train --epohcs 3", "unknown flag --epohcs of neuro train; did you mean --epochs?"),
     ("train --rule bppt", "unknown rule 'bppt'; did you mean 'bptt'? (known: bptt, sltt)"),
