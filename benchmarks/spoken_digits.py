@@ -1,8 +1,9 @@
 """Spoken digits by speakers never heard in training: a network with learnable delays beside the same without.
 
 The recordings go through our cochlea (``neuro.datasets.spoken_digits``); four speakers train, one chooses the epoch,
-one tests. Three networks are trained alike, each with several seeds: two hidden layers of 64 neurons with a delay
-and a weight for each synapse; the same without delays; one without delays that is wide enough to have as many parameters.
+one tests. Four networks are trained alike, each with several seeds: two hidden layers of 64 neurons with a delay
+and a weight for each synapse; the same with delays drawn at random that do not learn; the same without delays; one
+without delays that is wide enough to have as many parameters as the first.
 
 ``python benchmarks/spoken_digits.py [recordings]`` prints a table and writes ``results/spoken_digits.json``, ``.md`` and
 ``.svg``; a run takes up to a minute of processor time. ``--rule sltt`` compares under another learning rule; those that
@@ -38,7 +39,9 @@ SHARED = Path(os.environ.get("NEURO_SHARED_DATA", Path(__file__).resolve().paren
 DATA = SHARED / "fsdd" / "recordings.tar.xz"
 DT, MAX_DELAY = 8e-3, 192e-3
 TAU = 32e-3  # of 8, 16, 32 and 64 ms the best on validation, with delays and without
-HIDDEN: Mapping[str, int] = MappingProxyType({"delays": 64, "no delays": 64, "no delays, wide": 100})
+HIDDEN: Mapping[str, int] = MappingProxyType(
+    {"delays": 64, "delays, not learned": 64, "no delays": 64, "no delays, wide": 100}
+)
 JITTER = neuro.datasets.Jitter(stretch=0.2, shift=50e-3, columns=2)
 LOSS, LR, EPOCHS = "softmax_sum", 2e-3, 12
 
@@ -66,8 +69,10 @@ def build(model: str, inputs: int, classes: int, seed: int, tau: float, norm: bo
 
 
 def synapses(model: str, before: int, after: int, *, bias: bool) -> nn.Module:
-    if model == "delays":
-        return neuro.DelayedLinear(before, after, MAX_DELAY, dt=DT, bias=bias)
+    if model.startswith("delays"):
+        layer = neuro.DelayedLinear(before, after, MAX_DELAY, dt=DT, bias=bias)
+        layer.position.requires_grad_(model == "delays")
+        return layer
     return neuro.Linear(before, after, bias=bias)
 
 
@@ -157,7 +162,7 @@ def draw(runs: list[dict[str, Any]], path: Path) -> None:
             left.plot(epochs, [100 * a for a in made["curve"]], f"C{number}", label=model if first else None)
     left.set(xlabel="epoch", ylabel="accuracy, validation speaker (%)", title="each line is a seed")
     left.legend()
-    learned = [made["delays"] for made in runs if made["delays"]]
+    learned = [made["delays"] for made in runs if made["model"] == "delays"]
     for number, name in enumerate(learned[0] if learned else ()):
         counts = torch.tensor([made[name] for made in learned]).double().sum(0)
         delays = 1e3 * DT * torch.arange(len(counts))
