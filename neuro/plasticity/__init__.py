@@ -8,6 +8,7 @@ from __future__ import annotations
 from neuro.kernels.plasticity.law import TimingLaw
 from neuro.plasticity.hebbian import BCM, Hebbian, Oja, Sanger, SoftHebb
 from neuro.plasticity.homeostasis import HomeostaticThreshold, WeightScaling
+from neuro.plasticity.projection import HebbianSubspace
 from neuro.plasticity.rule import Activity, LocalResult, LocalRule, write_grad
 from neuro.plasticity.timing import STDP, ModulatedSTDP, TraceProduct, reward_error
 
@@ -16,6 +17,7 @@ __all__ = [
     "STDP",
     "Activity",
     "Hebbian",
+    "HebbianSubspace",
     "HomeostaticThreshold",
     "LocalResult",
     "LocalRule",

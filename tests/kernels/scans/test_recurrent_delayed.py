@@ -199,7 +199,7 @@ def test_pieces_and_threads_change_no_bit(rounded: bool) -> None:
 
 def test_reference_gradients_by_finite_differences_of_the_smooth_twin() -> None:
     problem = Problem(spec_of(LIF.equations, "atan"), (6, 2, 3), 3)
-    names = [n for n in problem.leaves if n != "p theta"]
+    names = [n for n in problem.leaves if n != "p v_threshold"]
 
     def twin(*values: Tensor) -> Tensor:
         leaves = problem.leaves | dict(zip(names, values, strict=True))
@@ -242,7 +242,7 @@ def test_trace_is_the_membrane_before_the_reset() -> None:
     expected, end = problem.call(problem.leaves)
     assert torch.equal(y, expected)
     assert torch.equal(last[0], end[0])
-    assert torch.equal((states["v"] > problem.leaves["p theta"]).double(), y)
+    assert torch.equal((states["v"] > problem.leaves["p v_threshold"]).double(), y)
 
 
 @pytest.mark.parametrize(
