@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,6 +68,54 @@ def test_tess_is_feed_forward() -> None:
     net = neuro.Sequential(neuro.Linear(I, H), neuro.Recurrent(neuro.LIF(H)), neuro.Linear(H, C))
     with pytest.raises(InputError, match=r"'1'.* recurrent; use LLS"):
         TESS().backward(net, batch()[0].float(), batch()[1], mean_membrane)
+
+
+@dataclass(frozen=True)
+class Held:
+    """Samples held in memory."""
+
+    x: Tensor
+    y: Tensor
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, i: int) -> tuple[Tensor, int]:
+        return self.x[:, i], int(self.y[i])
+
+
+@dataclass(frozen=True)
+class Data:
+    """One split for everything."""
+
+    train: Held
+    name: str = "held"
+    classes: tuple[str, ...] = ("a", "b", "c", "d")
+
+    @property
+    def validation(self) -> Held:
+        return self.train
+
+    @property
+    def test(self) -> Held:
+        return self.train
+
+
+def test_what_the_rule_learns_survives_a_resume(tmp_path: Path) -> None:
+    data, kept = Data(Held(*batch())), []
+    for folder, parts in ((tmp_path / "whole", (3,)), (tmp_path / "parts", (1, 3))):
+        net = network()
+        for number, epochs in enumerate(parts):
+            neuro.fit(
+                net, data, LLSMatrix(), "mean_membrane", epochs=epochs, batch_size=2, schedule="constant",
+                calibrated=True, output=folder, resume=number > 0, progress=False,
+            )  # fmt: skip
+        state = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        kept.append(state)
+    assert kept[0].keys() == kept[1].keys()
+    assert not torch.equal(kept[0]["auxiliary.layer_1"], LLSMatrix().prepare(network()).auxiliary["layer_1"])  # type: ignore[index]
+    for name, value in kept[0].items():
+        assert torch.equal(value, kept[1][name]), name
 
 
 @pytest.mark.parametrize(
