@@ -6,7 +6,7 @@ from neuro.network.graph import Graph
 from neuro.network.recording import record
 from neuro.network.residual import Residual
 from neuro.network.sequential import Sequential
-from neuro.network.summary import summary
+from neuro.network.overview import summary
 from neuro.network.tied import Tied
 
 __all__ = [

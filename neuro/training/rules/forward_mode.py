@@ -276,7 +276,7 @@ def _judge(
 
 
 def _weight(block: Block) -> Tensor:
-    weight: Tensor = block.synapses[0].weight.detach()  # type: ignore[union-attr, operator]
+    weight: Tensor = block.synapses[0].weight.detach()  # type: ignore[operator]
     return weight
 
 

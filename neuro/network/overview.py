@@ -76,8 +76,8 @@ def summary(net: Network, shape: tuple[int, ...] | None = None) -> Summary:
     >>> print(neuro.summary(net))
     layer          output  parameters  state  operations a step
     0      Linear  3               15      0                 12
-    1      LIF     3                0      3                  0
-    all                            15      3                 12
+    1      LIF     3                3      3                  0
+    all                            18      3                 12
     """
     from neuro.errors import InputError
 
