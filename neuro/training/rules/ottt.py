@@ -52,7 +52,7 @@ class OTTT(Rule):
 
     about: ClassVar[About] = About(
         paper="Xiao et al. 2022, Online training through time for spiking neural networks",
-        memory="one trace for each presynaptic neuron, whatever T is",
+        memory="one trace for each presynaptic neuron, one chunk, and the output",
         time="a second forward pass, traces, and a backward pass without time",
         needs="a chain of dense or convolutional synapses and cells, no normalisation in training; any loss",
         exact="for the weights of one layer without reset edge, neurons sharing their time constants",

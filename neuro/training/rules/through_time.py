@@ -76,7 +76,7 @@ class TBPTT(Rule):
 
     about: ClassVar[About] = About(
         paper="Williams & Peng 1990, An efficient gradient-based algorithm for on-line training of recurrent network trajectories",
-        memory="that of one stretch, whatever T is",
+        memory="that of one stretch, and the output",
         time="a second forward pass and one backward pass",
         needs="any network, any loss",
         exact="for what takes no longer than a stretch; everywhere with steps >= T",
@@ -118,7 +118,7 @@ class SLTT(Rule):
 
     about: ClassVar[About] = About(
         paper="Meng et al. 2023, Towards memory- and time-efficient backpropagation for training spiking neural networks",
-        memory="that of one chunk, whatever T is",
+        memory="that of one chunk, and the output",
         time="a second forward pass and a backward pass without time",
         needs="any network, any loss",
         exact="where membranes forget within a step",
@@ -155,7 +155,7 @@ class SLTTK(Rule):
 
     about: ClassVar[About] = About(
         paper="Meng et al. 2023, Towards memory- and time-efficient backpropagation for training spiking neural networks",
-        memory="that of one step, whatever T is",
+        memory="that of one step, and the output",
         time="one forward pass, and a second one with backward of k steps",
         needs="any network, any loss",
         exact="in the mean over choices, where SLTT is",
