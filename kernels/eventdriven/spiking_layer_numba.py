@@ -11,7 +11,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from neuro.kernels.eventdriven.flow_numba import advance_all, advance_one, arrivals, crossing, new_neurons
+from neuro.kernels.eventdriven.flow_numba import advance_all, advance_one, arrivals, crossing, flow, new_neurons
 
 __all__ = ["backward", "forward"]
 
@@ -34,13 +34,18 @@ def _dot(a: Array, b: Array) -> float:
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
-def _predict(v: Array, i: Array, now: float, upcoming: Array, constants: Any) -> int:
-    """When each neuron spikes if nothing arrives; returns the first of them."""
+def _predict(v: Array, i: Array, now: float, until: float, upcoming: Array, constants: Any) -> int:
+    """When each neuron spikes if nothing arrives, inf if not before ``until``; returns the first of them.
+
+    Where I is above theta until then, V crosses it before if and only if it is above it then
+    (:func:`neuro.kernels.eventdriven.flow_numba.crossing`): two products, and a root is sought for few.
+    """
     tau_m, tau_s, theta = constants[:3]
+    em, es, k = flow(until - now, tau_m, tau_s, tau_m) if until < np.inf else (0.0, 0.0, 0.0)
     first = 0
     for j in range(v.shape[0]):
         upcoming[j] = np.inf
-        if i[j] > theta:
+        if i[j] > theta and (em * v[j] + k * i[j] > theta or es * i[j] <= theta):
             upcoming[j] = now + crossing(float(v[j]), float(i[j]), theta, tau_m, tau_s)
             if upcoming[j] < upcoming[first]:
                 first = j
@@ -122,7 +127,11 @@ def _sample(
             while recurrent.shape[0] > 0 and q < m and time[q] + lag == now:
                 _add_row(i, recurrent[neuron[q]])
                 q += 1
-            first = _predict(v, i, now, upcoming, constants)
+            until = np.inf  # a single arrival leaves the others' predictions standing
+            if not delayed:
+                until = at[p] if p < at.shape[0] else np.inf
+                until = min(until, time[q] + lag) if recurrent.shape[0] > 0 and q < m else until
+            first = _predict(v, i, now, until, upcoming, constants)
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
