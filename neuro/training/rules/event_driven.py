@@ -112,7 +112,7 @@ def _check_cell(name: str, cell: Cell) -> None:
 
 
 def _neurons(name: str, layer: nn.Module, synapse: Linear | DelayedLinear) -> _Stage:
-    cell = layer.cell if isinstance(layer, Recurrent) else layer
+    cell = layer.cell if type(layer) is Recurrent else layer  # not one whose synapses have delays
     if not isinstance(cell, CuBaLIF | LI) or (isinstance(layer, Recurrent) and isinstance(cell, LI)):
         kind = type(layer).__name__ if cell is layer else f"Recurrent({type(cell).__name__})"
         raise InputError(

@@ -13,6 +13,7 @@ import neuro
 from neuro.errors import InputError
 from neuro.network import build
 from neuro.training.optimizer import parameter_groups
+from neuro.training.rules import choose_rule
 
 X = torch.randn(14, 3, 4, 2, generator=torch.Generator().manual_seed(2)) * 15 + 6
 kinds = pytest.mark.parametrize("kind", ["synapse", "axon", "dendrite"])
@@ -175,6 +176,17 @@ def test_a_neuron_learns_when_to_hear_itself_again(start: float) -> None:
         optimizer.step()
     z, _ = made.eval()(x)
     assert z[:, 0, 0].nonzero().flatten().tolist() == [0, 9]
+
+
+@pytest.mark.parametrize(("rule", "says"), [("eprop", "is a DelayedRecurrent"), ("eventprop", "is DelayedRecurrent")])
+def test_rules_that_know_one_step_of_delay_only_refuse_it(rule: str, says: str) -> None:
+    cell = neuro.CuBaLIF(5, learn=())
+    net = neuro.Sequential(
+        neuro.Linear(4, 5, bias=False), neuro.DelayedRecurrent(cell, 4e-3), neuro.Linear(5, 2, bias=False)
+    )
+    chosen = choose_rule(rule)
+    with pytest.raises(InputError, match=says):
+        chosen.backward(net, torch.ones(6, 2, 4), torch.tensor([0, 1]), lambda y, _: y.sum())
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from neuro.kernels import Route
 from neuro.layer import State, StatefulLayer
 from neuro.network import Network, Sequential
 from neuro.neurons import Cell
+from neuro.neurons.delayed_recurrent import DelayedRecurrent
 from neuro.neurons.recurrent import Recurrent
 from neuro.synapses import Conv1d, Conv2d, Flatten, Linear, OneToOne, SparseLinear, SumPool2d
 
@@ -115,13 +116,18 @@ def chain(net: Network, rule: str) -> tuple[Block, ...]:
     """The blocks of ``net``, from input to output.
 
     Raises:
-        InputError: a layer that is no affine synapse and no cell, two weighted synapses without neurons between
+        InputError: recurrent synapses with delays; a layer that is no affine synapse and no cell, two weighted synapses without neurons between
             them, or neurons without synapses; the message says which rule works.
     """
     blocks: list[Block] = []
     waiting: list[nn.Module] = []
     layers = list(_layers(net, rule))
     for name, layer in layers:
+        if isinstance(layer, DelayedRecurrent):
+            raise InputError(
+                f"{rule} takes recurrent synapses with one step of delay, but layer {name!r} is a DelayedRecurrent; "
+                "use neuro.Recurrent, or rule='bptt'"
+            )
         if isinstance(layer, Cell | Recurrent):
             blocks.append(Block(name, tuple(waiting), layer))
             waiting = []
