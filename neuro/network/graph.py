@@ -43,8 +43,8 @@ class Graph(Network):
             number of steps; a cycle without delay; a number of inputs that does not fit a node.
 
     >>> import torch, neuro
-    >>> nodes = {"in": neuro.Linear(4, 3), "cells": neuro.LIF(3), "back": neuro.Linear(3, 3)}
-    >>> edges = [("input", "in"), ("in", "cells"), ("cells", "back", 2e-3), ("back", "cells"), ("cells", "output")]
+    >>> nodes = {"in": neuro.Linear(4, 3), "cell": neuro.LIF(3), "back": neuro.Linear(3, 3)}
+    >>> edges = [("input", "in"), ("in", "cell"), ("cell", "back", 2e-3), ("back", "cell"), ("cell", "output")]
     >>> y, state = neuro.Graph(nodes, edges)(torch.ones(10, 1, 4))
     >>> y.shape
     torch.Size([10, 1, 3])
