@@ -62,7 +62,7 @@ def forward(
     taus: Any,
     out: Array,
 ) -> None:
-    """``out [T, B, O]`` of samples ``b0:b1``; weights ``[pre, post]``."""
+    """``out [T, B, O]`` of samples ``b0:b1``; weights ``[pre, post]``, times in seconds."""
     steps, outputs = out.shape[0], out.shape[2]
     cast = out.dtype.type
     em, es, k, mean_v, mean_i = _whole_step(dt, taus)
@@ -123,7 +123,7 @@ def backward(
     grad: Array,
     grads: Any,
 ) -> None:
-    """Adjoint for the gradient ``grad [T, B, O]``; ``grads``: of times (set), weights and delays (added to)."""
+    """Adjoint for the gradient ``grad [T, B, O]``; ``grads``: of times [s], weights and delays, added to."""
     steps, outputs = grad.shape[0], grad.shape[2]
     em, es, k, mean_v, mean_i = _whole_step(dt, taus)
     for b in range(b0, b1):

@@ -14,7 +14,7 @@ Array = np.ndarray[Any, Any]
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
 def by_sample(first: Array, index: Array, batch: int, dt: float, start: Array, time: Array, neuron: Array) -> None:
-    """Spikes listed for each row ``t * batch + b`` of ``first`` into ``time`` and ``neuron``, sample after sample."""
+    """Spikes listed for each row ``t * batch + b`` of ``first`` into ``time`` [s] and ``neuron``, sample after sample."""
     place = start[:-1].copy()
     for row in range(first.shape[0] - 1):
         b = row % batch

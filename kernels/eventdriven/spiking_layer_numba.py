@@ -156,7 +156,7 @@ def forward(
     constants: Any,
     limit: int,
 ) -> Any:
-    """Where the spikes of each sample end (-1: more than ``limit`` of them), their times, neurons and currents."""
+    """Where the spikes of each sample end (-1: more than ``limit`` of them), their times (seconds), neurons, currents."""
     ends = np.zeros(b1 - b0, np.int64)
     out = (np.empty(1024), np.empty(1024, np.int32), np.empty(1024))
     m = 0
@@ -287,7 +287,7 @@ def backward(
     made: Any,
     grads: Any,
 ) -> None:
-    """Adjoint of samples ``b0:b1``.
+    """Adjoint of samples ``b0:b1``; times and delays in seconds.
 
     ``made``: starts, times, neurons and currents of the layer's own spikes, gradients of their times (added to) and
     counts; ``grads``: of the times of the input, of weights, delays and recurrent weights, and whether times are wanted.
