@@ -136,7 +136,7 @@ def test_a_network_hands_on_the_time_that_passed(make: Callable[[], Liquid]) -> 
     assert not torch.allclose(out, net(X)[0], atol=1e-4)
     with pytest.raises(InputError, match=r"for liquid cells, but layers \['1'\] go by steps"):
         neuro.Sequential(cell, neuro.LI(outputs, tau=9.0, dt=cell.dt))(X, timespans=TIMES)
-    with pytest.raises(InputError, match="timespans and recompute do not go together"):
+    with pytest.raises(InputError, match="recompute and timespans do not go together"):
         net(X, timespans=TIMES, recompute=3)
 
 
