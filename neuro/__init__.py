@@ -151,8 +151,8 @@ if TYPE_CHECKING:
         Sigma,
         SlidingPSN,
     )
-    from neuro.neurons.liquid import LTC, CfC
     from neuro.neurons.delayed_recurrent import DelayedRecurrent
+    from neuro.neurons.liquid import LTC, CfC
     from neuro.neurons.recurrent import Recurrent
     from neuro.neurons.wiring import NCP, AutoNCP, FullyConnected
     from neuro.synapses import (

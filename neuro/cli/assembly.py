@@ -30,8 +30,17 @@ def load_data(config: TrainConfig) -> Splits:
     """The data set, through the configured sensor.
 
     Raises:
-        InputError: a value that sensor or data set cannot use, or more frames than fit into memory.
+        InputError: a value that sensor or data set cannot use, recordings that are not named, or more frames than
+            fit into memory.
     """
+    if config.dataset == "spoken_digits":
+        if config.source is None:
+            raise InputError(
+                "dataset 'spoken_digits' is made of recordings; give their folder or archive with --source"
+            )
+        spoken = datasets.load(config.dataset, source=config.source, cache=config.cache, dt=config.dt)
+        _check_memory(spoken)
+        return spoken
     sensor = SensorConfig(
         threshold_on=config.contrast_threshold,
         threshold_off=config.contrast_threshold,

@@ -15,7 +15,12 @@ __all__ = ["MACHINE", "TrainConfig"]
 class TrainConfig(Settings):
     """Everything that makes a training run what it is. Times are in seconds."""
 
-    dataset: Literal["digits"] = setting("digits", "data set", group="data")
+    dataset: Literal["digits", "spoken_digits"] = setting("digits", "data set", group="data")
+    source: Path | None = setting(
+        None,
+        "folder or archive of the recordings that spoken_digits is made of (sensor settings are not used then)",
+        group="data",
+    )
     data_seed: int = setting(0, "seed of the split and of the sensor's mismatch", group="data", ge=0, le=2**32 - 1)
     dt: float = setting(5e-3, "bin of the frames and time step of the cells", group="data", unit="seconds", gt=0)
 
@@ -48,8 +53,26 @@ class TrainConfig(Settings):
         "step",
     ] = setting("atan", "shape of the derivative that stands in for that of a spike", group="network")
 
-    rule: Literal["bptt", "sltt"] = setting("bptt", "learning rule", group="training")
-    loss: Literal["spike_count", "max_membrane", "mean_membrane", "last_membrane", "softmax_sum"] = setting(
+    rule: Literal[
+        "bptt",
+        "tbptt",
+        "sltt",
+        "sltt_k",
+        "ottt",
+        "eprop",
+        "rtrl",
+        "eventprop",
+        "drtp",
+        "tpsgd",
+        "decolle",
+        "lls",
+        "lls_m",
+        "lls_mxm",
+        "tess",
+        "ff",
+        "ff_physical",
+    ] = setting("bptt", "learning rule; neuro rules says what each is", group="training")
+    loss: Literal["spike_count", "max_membrane", "mean_membrane", "last_membrane", "softmax_sum", "tet"] = setting(
         "spike_count", "what training lowers; for a membrane loss the last layer does not spike", group="training"
     )
     epochs: int = setting(20, "passes over the training split, at most", group="training", ge=1)

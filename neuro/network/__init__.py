@@ -3,10 +3,10 @@
 from neuro.network.base import Network, NetworkState, leaves
 from neuro.network.files import build, load, save
 from neuro.network.graph import Graph
+from neuro.network.overview import summary
 from neuro.network.recording import record
 from neuro.network.residual import Residual
 from neuro.network.sequential import Sequential
-from neuro.network.overview import summary
 from neuro.network.tied import Tied
 
 __all__ = [

@@ -1,13 +1,13 @@
 """Losses on the output sequence of a classifying network.
 
-Every loss is cross entropy on logits read out of the output ``[T, B, C]``; the readout is
+Every loss is cross entropy on logits read out of the output ``[T, B, C]``, or of each step of it; the readout is
 also what the prediction is made of, so a network is judged by what it was trained on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 
@@ -20,6 +20,7 @@ from neuro.errors import InputError, unknown_name
 
 __all__ = [
     "LOSSES",
+    "TET",
     "Loss",
     "choose_loss",
     "last_membrane",
@@ -27,6 +28,7 @@ __all__ = [
     "mean_membrane",
     "softmax_sum",
     "spike_count",
+    "tet",
 ]
 
 
@@ -77,6 +79,49 @@ class Loss:
         return self.readout(output)
 
 
+@dataclass(frozen=True)
+class TET(Loss):
+    """Temporal efficient training: every step answers for itself.
+
+    ``L = (1 - share) mean_t CE(O[t], y) + share mean_t,k (O[t, k] - level)^2`` on the output O; the prediction is the
+    largest mean over time. Deng et al. 2022, "Temporal efficient training of spiking neural network via gradient
+    re-weighting" (eq. 9 to 11).
+
+    Args:
+        share: of the second term, which holds the outputs near ``level``.
+        level: in volts for membranes, the threshold of the neurons.
+
+    Raises:
+        InputError: a share outside 0 to 1.
+
+    >>> round(float(TET(share=0.0)(torch.zeros(5, 2, 4), torch.tensor([0, 3]))), 4)
+    1.3863
+    """
+
+    name: str = "tet"
+    readout: Callable[..., Tensor] = readouts.mean_membrane
+    share: float = 0.05
+    level: float = 1.0
+    lengths: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise InputError(f"TET share={self.share!r} must be in 0..1")
+
+    def __call__(self, output: Tensor, y: Tensor) -> Tensor:
+        """Mean over steps and samples, a scalar; ``output`` is ``[T, B, C]``, ``y`` ``[B]``."""
+        _check(output, y)
+        steps, samples, _ = output.shape
+        each = functional.cross_entropy(output.flatten(0, 1), y.repeat(steps), reduction="none").view(steps, samples)
+        near = (output - self.level).square().mean(2)
+        per_step = (1 - self.share) * each + self.share * near
+        return readouts.mean_membrane(per_step.unsqueeze(2), self.lengths).mean()
+
+    def within(self, lengths: Tensor) -> TET:
+        """As :meth:`Loss.within`; ``lengths`` is ``[B]``, in steps."""
+        return replace(self, readout=partial(self.readout, lengths=lengths), lengths=lengths)
+
+
 def _check(output: Tensor, y: Tensor) -> None:
     if output.ndim != 3 or 0 in output.shape:
         raise InputError(f"output has shape {list(output.shape)}; a loss reads a non-empty [T, B, C]")
@@ -99,7 +144,9 @@ max_membrane = Loss("max_membrane", readouts.max_membrane)
 last_membrane = Loss("last_membrane", readouts.last_membrane)
 softmax_sum = Loss("softmax_sum", readouts.softmax_sum)
 
-_ALL = (spike_count, mean_membrane, max_membrane, last_membrane, softmax_sum)
+tet = TET()
+
+_ALL = (spike_count, mean_membrane, max_membrane, last_membrane, softmax_sum, tet)
 LOSSES: Mapping[str, Loss] = MappingProxyType({loss.name: loss for loss in _ALL})
 
 

@@ -99,7 +99,9 @@ def test_a_layer_without_a_node_is_refused(tmp_path: Path) -> None:
     class Dropout(nn.Dropout):
         pass
 
-    with pytest.raises(InputError, match=r"layer '1' \(Dropout\) has no node in NIR \(known: AvgPool2d, Conv1d, Conv2d"):
+    with pytest.raises(
+        InputError, match=r"layer '1' \(Dropout\) has no node in NIR \(known: AvgPool2d, Conv1d, Conv2d"
+    ):
         write(neuro.Sequential(neuro.Linear(3, 2), Dropout()), tmp_path / "a.nir")
 
 

@@ -279,7 +279,14 @@ def test_behind_a_mean_or_a_maximum(pool: nn.Module) -> None:
 
 def test_dropout_goes_and_one_step_neurons_become_cells(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    layers = [neuro.Linear(6, 8), BatchNorm(8), neuro.Hoyer(8), neuro.Dropout(8, 0.5), neuro.Linear(8, 5), neuro.Hoyer(5)]
+    layers = [
+        neuro.Linear(6, 8),
+        BatchNorm(8),
+        neuro.Hoyer(8),
+        neuro.Dropout(8, 0.5),
+        neuro.Linear(8, 5),
+        neuro.Hoyer(5),
+    ]
     net, x = neuro.Sequential(*layers).double(), noise(20, 4, 6, size=2.0)
     with torch.no_grad():
         net.get_parameter("4.weight").mul_(4)

@@ -1,7 +1,7 @@
-"""Local rules on MNIST: a spiking network 784-400-10, the epoch chosen on validation, tested once.
+"""Learning rules on MNIST: a spiking network 784-400-10, the epoch chosen on validation, tested once.
 
-``python examples/local_rules_mnist.py FOLDER RULE...`` reads the four idx.gz files of FOLDER, trains by each rule named on
-one thread (seed 0) and adds its figures to ``examples/results/local_rules_mnist.json``.
+``python benchmarks/rules_mnist.py FOLDER RULE...`` reads the four idx.gz files of FOLDER, trains by each rule named on
+one thread (seed 0) and adds its figures to ``benchmarks/results/rules_mnist.json``.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from torch import Tensor
 import neuro
 from neuro.files import atomic_write
 from neuro.training.evaluate import evaluate
-from neuro.training.rules import Rule, local
+from neuro.training.rules import BPTT, OTTT, SLTT, EProp, Rule, local
 
-RESULTS = Path(__file__).resolve().parent / "results" / "local_rules_mnist.json"
+RESULTS = Path(__file__).resolve().parent / "results" / "rules_mnist.json"
 VALIDATION = 5000
 HIDDEN = 400
 
@@ -77,6 +77,10 @@ class Config:
 
 CONFIGS: Mapping[str, Config] = MappingProxyType(
     {
+        "bptt": Config(BPTT(), epochs=8),
+        "sltt": Config(SLTT(), epochs=8),
+        "ottt": Config(OTTT(), epochs=8),
+        "eprop": Config(EProp(), epochs=8),
         "decolle": Config(local.DECOLLE(), epochs=8),
         "lls": Config(local.LLS("random"), epochs=8),
         "ff": Config(local.ForwardForward(sharpness=200.0, label=5.0), epochs=12, steps=6, lr=5e-3),

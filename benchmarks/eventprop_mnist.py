@@ -1,6 +1,6 @@
 """MNIST by EventProp: pixels as latencies, 400 current-based LIF neurons, exact gradients in continuous time.
 
-``python examples/eventprop_mnist.py FOLDER`` with the four files of MNIST in FOLDER, by default ``$NEURO_SHARED_DATA/mnist``.
+``python benchmarks/eventprop_mnist.py FOLDER`` with the four files of MNIST in FOLDER, by default ``$NEURO_SHARED_DATA/mnist``.
 The epoch is chosen on 5,000 images held back from the training set; the test set is read once, at the end. It prints
 accuracies of the network from spike to spike, as it is trained, and by steps of 1 ms, as it would run on a chip.
 """
