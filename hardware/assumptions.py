@@ -103,7 +103,9 @@ ASSUMPTIONS: Mapping[str, Callable[[Values, float | None], Values]] = MappingPro
 library's own time step in seconds or None) that gives the changed entries."""
 
 
-def assume(net: Network, texts: Sequence[str], batch: int, own_dt: float | None) -> tuple[Network, NetworkState, list[str]]:
+def assume(
+    net: Network, texts: Sequence[str], batch: int, own_dt: float | None
+) -> tuple[Network, NetworkState, list[str]]:
     """``net`` as a library with these assumptions would run it.
 
     Args:
