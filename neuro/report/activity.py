@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -26,7 +27,7 @@ from neuro.report.style import (
     styled,
 )
 
-__all__ = ["event_frames", "membranes", "mistakes", "spike_raster"]
+__all__ = ["bands", "event_bands", "event_frames", "membranes", "mistakes", "spike_raster"]
 
 _BLUE = (0.0, 0.447, 0.698)  # ON
 _ORANGE = (0.835, 0.369, 0.0)  # OFF
@@ -104,6 +105,34 @@ def event_frames(samples: Sequence[Sample], dt: float, slices: int = 6) -> Figur
         handles=[Patch(color=colour, label=name) for name, colour in entries],
         loc="upper right", bbox_to_anchor=(1, 1), ncols=2, handlelength=0.9, borderaxespad=0,
     )  # fmt: skip
+    return drawn
+
+
+def bands(sample: Sample) -> Sample:
+    """A sample of a sensor of one row as one picture: time to the right, the first channel at the bottom."""
+    picture = sample.frames.sum(axis=(1, 2)).T[::-1]
+    return replace(sample, frames=picture[None, None])
+
+
+@styled
+def event_bands(samples: Sequence[Sample], dt: float) -> Figure:
+    """Samples of a sensor of one row, below each other: time in steps of ``dt`` seconds to the right, channels upwards."""
+    drawn = figure(0.4 + 1.2 * len(samples))
+    rows = drawn.subplots(len(samples), 1, squeeze=False, sharex=True)[:, 0]
+    for axes, sample in zip(rows, samples, strict=True):
+        steps, _, _, channels = sample.frames.shape
+        axes.imshow(
+            _density(bands(sample).frames[0]),
+            aspect="auto",
+            interpolation="nearest",
+            extent=(0, 1e3 * dt * steps, 0, channels),
+        )
+        verdict = "✓" if sample.label == sample.predicted else "✗"
+        axes.set_title(
+            f"true {sample.label}, {verdict} predicted {sample.predicted}, test sample {sample.index}", loc="left"
+        )
+        axes.set_ylabel("channel")
+    rows[-1].set_xlabel("time (ms)")
     return drawn
 
 

@@ -99,6 +99,13 @@ def _frames(report: Report) -> Section:
     if not report.samples:
         return Section("frames", title, missing=_not_evaluated(report))
     described = "; ".join(f"sample {s.index}: true {s.label}, predicted {s.predicted}" for s in report.samples)
+    if report.samples[0].frames.shape[2] == 1:
+        drawn = activity.event_bands(report.samples, report.dt)
+        caption = "Events of some test samples, all polarities together; deeper colour: more events in a step."
+        lead = "Each channel of the sensor is a row, time runs to the right."
+        return Section(
+            "frames", title, lead, (_shown(drawn, f"Events of test samples over time. {described}.", caption),)
+        )
     drawn = activity.event_frames(report.samples, report.dt)
     return Section(
         "frames",
@@ -176,7 +183,8 @@ def _mistakes(report: Report) -> Section:
     shown = len(report.mistakes)
     described = "; ".join(f"sample {s.index}: true {s.label}, predicted {s.predicted}" for s in report.mistakes)
     lead = f"{shown} of {report.mistakes_total} misclassified test samples, with what the output layer gave for each class."
-    drawn = activity.mistakes(report.mistakes, report.classes)
+    flat = report.mistakes[0].frames.shape[2] == 1
+    drawn = activity.mistakes([activity.bands(s) for s in report.mistakes] if flat else report.mistakes, report.classes)
     caption = "All events of the sample, and below them the output per class. Blue: the true class. Orange: the predicted class."
     return Section("mistakes", title, lead, (_shown(drawn, f"Misclassified samples. {described}.", caption),))
 

@@ -140,3 +140,14 @@ def test_all_of_a_made_up_report_can_be_drawn(report: Maker) -> None:
     assert made.recording is not None
     assert texts(activity.spike_raster(made.recording))
     assert texts(activity.membranes(made.recording))
+
+
+def test_a_sensor_of_one_row_is_drawn_over_time() -> None:
+    frames = np.zeros((6, 1, 1, 4))
+    frames[5, 0, 0, 0] = 2  # the first channel, in the last step
+    turned = activity.bands(sample(frames)).frames
+    assert turned.shape == (1, 1, 4, 6)
+    assert turned[0, 0, 3, 5] == turned.sum() == 2
+    drawn = activity.event_bands([sample(frames)] * 3, dt=2e-3)
+    assert "true 1, ✗ predicted 2, test sample 4" in texts(drawn)
+    assert [tuple(axes.images[0].get_extent()) for axes in drawn.axes] == [(0, 12, 0, 4)] * 3
