@@ -51,7 +51,7 @@ class Graph(Network):
     """
 
     edges: tuple[_Edge, ...] = ()  # here already, so that no node takes the name
-    _groups: tuple[tuple[str, ...], ...] = ()
+    _groups: tuple[tuple[tuple[str, ...], int], ...] = ()  # nodes, and the stretch in which those of a cycle run
 
     def __init__(self, nodes: Mapping[str, nn.Module], edges: Iterable[Sequence[Any]]) -> None:
         if taken := {_INPUT, _OUTPUT} & set(nodes):
@@ -64,7 +64,8 @@ class Graph(Network):
                 raise InputError(
                     f"node {name!r} ({type(layer).__name__}) takes {layer.inputs} inputs, got {into} edges"
                 )
-        self._groups = _components([*self.layers, _OUTPUT], self.edges)
+        found = _components([*self.layers, _OUTPUT], self.edges)
+        self._groups = tuple((group, _stretch(group, self.edges)) for group in found)
 
     def _edge(self, source: str, target: str, delay: float = 0.0) -> _Edge:
         for name, known in ((source, (_INPUT, *self.layers)), (target, (*self.layers, _OUTPUT))):
@@ -81,7 +82,7 @@ class Graph(Network):
     @property
     def cyclic(self) -> frozenset[str]:
         """Nodes that lie on a cycle."""
-        return frozenset(name for group in self._groups if _stretch(group, self.edges) for name in group)
+        return frozenset(name for group, stretch in self._groups if stretch for name in group)
 
     def initial_state(
         self, batch: int, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -96,8 +97,7 @@ class Graph(Network):
             raise InputError(f"state of a Graph must be that of its nodes and of its edges, got {len(state)} entries")
         nodes, held = (None, None) if state is None else state
         flow = _Flow(self, x, self._states(nodes), held or (None,) * len(self.edges), apply)
-        for group in self._groups:
-            stretch = _stretch(group, self.edges)
+        for group, stretch in self._groups:
             if stretch:
                 flow.cycle(group, stretch)
             else:

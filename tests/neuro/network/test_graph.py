@@ -162,3 +162,10 @@ def test_wrong_graphs_are_named() -> None:
         neuro.Graph({"a": neuro.Linear(2, 3), "b": neuro.LIF(2)}, unlike)(torch.zeros(1, 1, 2))
     with pytest.raises(InputError, match="that of its nodes and of its edges, got 1"):
         neuro.Graph(two, chain)(torch.zeros(1, 1, 2), (None,))
+
+
+def test_compiled_as_one_graph_it_gives_the_same() -> None:
+    net = ring(2, 3)
+    expected = net(x())[0]
+    torch.compiler.reset()
+    assert torch.equal(torch.compile(net, fullgraph=True, backend="aot_eager")(x())[0], expected)
