@@ -48,7 +48,7 @@ def test_help_describes_every_setting_with_default_and_unit() -> None:
     tau = "--tau SECONDS membrane time constant before training (a number in seconds, greater than 0; default 0.02)"
     assert tau in text
     assert "(a list of integers, each at least 1; default 128)" in text
-    assert "one of bptt, sltt; default bptt" in text
+    assert "one of euler, exponential; default euler" in text
 
 
 def test_overriding_flags_are_few_and_have_no_default() -> None:

@@ -14,6 +14,7 @@ from neuro.cli import entry, main
 from neuro.cli.command import Command
 from neuro.cli.entry import COMMANDS
 from neuro.errors import InputError
+from neuro.training.rules import RULES
 
 if TYPE_CHECKING:
     from tests.neuro.cli.conftest import Call, Outcome, Process, Spawn
@@ -61,8 +62,11 @@ BAD_LINES = (
     ("trin", "unknown command 'trin'; did you mean 'train'? (known: train, evaluate, export, report, rules, env)"),
     ("--versoin", "unknown flag --versoin before the command; neuro --help lists the commands"),
     ("train --epohcs 3", "unknown flag --epohcs of neuro train; did you mean --epochs?"),
-    ("train --rule bppt", "unknown rule 'bppt'; did you mean 'bptt'? (known: bptt, sltt)"),
-    ("train --dataset digit", "unknown dataset 'digit'; did you mean 'digits'? (known: digits)"),
+    (
+        "train --rule bppt",
+        f"unknown rule 'bppt'; did you mean 'bptt'? (known: {', '.join(RULES)})",
+    ),
+    ("train --dataset digit", "unknown dataset 'digit'; did you mean 'digits'? (known: digits, spoken_digits)"),
     ("train --epochs many", "--epochs is 'many'; it must be an integer, at least 1"),
     ("train --tau -0.1", "--tau is '-0.1'; it must be a number in seconds, greater than 0"),
     ("train --hidden 8 x", "--hidden is ['8', 'x']; it must be a list of integers, each at least 1"),

@@ -35,7 +35,8 @@ def test_gradients_are_those_of_finite_differences(readout: Callable[[Tensor], T
 
 
 def test_one_definition_for_losses_and_decoders() -> None:
-    assert {name: loss.readout for name, loss in LOSSES.items()} == READOUTS
+    assert {name: loss.readout for name, loss in LOSSES.items() if name != "tet"} == READOUTS
+    assert LOSSES["tet"].readout is readouts.mean_membrane
 
 
 @pytest.mark.parametrize("name", ["mean_membrane", "max_membrane", "last_membrane"])
