@@ -98,3 +98,11 @@ def test_samples_of_different_lengths_are_padded_and_their_lengths_told() -> Non
     assert not bool(x[2:, 1].any())
     assert rest.shape == (4, 2, 2)
     assert len(next(iter(batches(samples[2:4], 2)))) == 2
+
+
+def test_pictures_shown_for_many_steps_are_batched_without_a_copy_of_all() -> None:
+    pictures, order = torch.rand(5, 3), torch.tensor([4, 0, 2, 1, 3])
+    shown = Batches(pictures.expand(7, 5, 3), torch.arange(5), 2, lambda: order)
+    for (x, y), index in zip(shown, order.split(2), strict=True):
+        assert torch.equal(x, pictures[index].expand(7, len(index), 3))
+        assert torch.equal(y, index)
