@@ -21,10 +21,9 @@ from neuro.files import atomic_write
 from neuro.hardware.nir_node import METADATA
 from neuro.hardware.shapes import Shape, input_shape, pair, shape_after
 from neuro.network import Network
+from neuro.network.base import NORMS
 from neuro.neurons import IF, LI, LIF, Cell, CuBaLIF
-from neuro.neurons.membrane_norm import NORMALISED
 from neuro.synapses import AvgPool2d, Conv1d, Conv2d, Flatten, Linear, OneToOne, SparseLinear, SumPool2d
-from neuro.synapses.normalisation import NORMALISATIONS
 
 __all__ = ["ALLOW", "WRITERS", "Written", "write"]
 
@@ -206,7 +205,7 @@ def _check_kind(name: str, layer: nn.Module) -> None:
             f"layer {name!r} is a {type(layer).__name__}, and what is written is one chain of layers; "
             "give the layers of a Sequential one by one; branches and cycles are not written yet"
         )
-    if isinstance(layer, (*NORMALISATIONS.values(), *NORMALISED.values())):
+    if isinstance(layer, NORMS):
         raise InputError(
             f"layer {name!r} ({type(layer).__name__}) is a normalisation, which NIR does not have; write neuro.fold(net), "
             "the same network without it"

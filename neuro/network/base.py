@@ -23,7 +23,7 @@ from neuro.recompute import in_stretches
 from neuro.synapses.normalisation import NORMALISATIONS
 from neuro.synapses.weights import describe
 
-__all__ = ["FORMAT", "Apply", "Network", "NetworkState", "leaves"]
+__all__ = ["FORMAT", "NORMS", "Apply", "Network", "NetworkState", "leaves"]
 
 NetworkState = tuple[Any, ...]
 """A nest of tuples of tensors ``[B, ...]``, one entry per layer; None for a layer that has none."""
@@ -32,6 +32,9 @@ Apply = Callable[[str, nn.Module, tuple[Tensor, ...], Any], tuple[Tensor, Any]]
 """(name of the layer, layer, its inputs, its state before) -> its output and its state after."""
 
 FORMAT = "neuro.network/1"
+
+NORMS: tuple[type[nn.Module], ...] = (*NORMALISATIONS.values(), *NORMALISED.values())
+"""Layers that, in training, take statistics of all steps at once."""
 
 
 class Network(StatefulLayer):
@@ -137,8 +140,7 @@ class Network(StatefulLayer):
             raise InputError(f"timespans are for liquid cells, but layers {regular} go by steps; leave timespans out")
 
     def _check_pieces(self, option: str) -> None:
-        norms = (*NORMALISATIONS.values(), *NORMALISED.values())
-        found = [n for n, m in leaves(self) if isinstance(m, norms) and m.training]
+        found = [n for n, m in leaves(self) if isinstance(m, NORMS) and m.training]
         if found:
             raise InputError(
                 f"normalisations {found} take their statistics from all steps at once, and only once; leave {option} out"

@@ -11,9 +11,7 @@ from torch import Tensor, nn
 
 from neuro.errors import InputError, unknown_name
 from neuro.layer import Joint, StatefulLayer
-from neuro.network.base import Apply, Network, NetworkState
-from neuro.neurons.membrane_norm import NORMALISED
-from neuro.synapses.normalisation import NORMALISATIONS
+from neuro.network.base import NORMS, Apply, Network, NetworkState
 
 __all__ = ["Graph"]
 
@@ -206,7 +204,7 @@ def _empty(layer: nn.Module, inputs: list[Tensor]) -> Tensor:
     if isinstance(layer, Joint):
         joined: Tensor = layer(*inputs)
         return joined
-    if isinstance(layer, (*NORMALISATIONS.values(), *NORMALISED.values())):
+    if isinstance(layer, NORMS):
         return inputs[0]  # in training they refuse to take statistics of nothing
     made: Tensor = layer(inputs[0])[0] if isinstance(layer, StatefulLayer) else layer(inputs[0])
     return made

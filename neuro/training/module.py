@@ -15,8 +15,7 @@ from torch import Tensor
 
 from neuro.delays import LearnedDelays, sigma_schedule
 from neuro.errors import InputError
-from neuro.neurons.membrane_norm import NORMALISED
-from neuro.synapses.normalisation import NORMALISATIONS
+from neuro.network.base import NORMS
 from neuro.training.batches import Batch, Splits, batches, epoch_seed
 from neuro.training.checkpoint import SECTION
 from neuro.training.losses import Loss, choose_loss
@@ -159,8 +158,7 @@ class Trainee(LightningModule):
         """The loss of a batch, which sees no padding."""
         if lengths is None:
             return self._loss
-        norms = (*NORMALISATIONS.values(), *NORMALISED.values())
-        if any(isinstance(layer, norms) and layer.training for layer in self.net.modules()):
+        if any(isinstance(layer, NORMS) and layer.training for layer in self.net.modules()):
             raise InputError(
                 "samples of different lengths are padded, and a normalisation would count the padding in its statistics; "
                 "cut or repeat them to one length"

@@ -6,7 +6,7 @@ over steps, nothing needs to be known of later steps. The output is computed fir
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,6 +22,7 @@ from neuro.neurons.recurrent import Recurrent
 from neuro.synapses import Linear
 from neuro.training.rules.base import About, Rule, RuleResult, need_whole
 from neuro.training.rules.local.chain import Block, add_grad, chain
+from neuro.training.rules.local.sweep import stretches
 
 if TYPE_CHECKING:
     from neuro.network import Network
@@ -53,7 +54,7 @@ class _Forward(Rule):
             self._check(block)
         hidden, readout = [_Carried(b) for b in blocks[:-1]], blocks[-1]
         with torch.no_grad():
-            drive = torch.cat([readout.drive(part) for part in _outputs(blocks[:-1], x, self.chunk)])
+            drive = torch.cat([readout.drive(part) for part in stretches(blocks[:-1], x, self.chunk)])
         result, told = _judge(readout, drive, y, loss)
         ways = self._ways_back(blocks, told)
         for part, error in zip(x.split(self.chunk), told.split(self.chunk), strict=True):
@@ -249,15 +250,6 @@ class _Carried:
         into = [(v, g.sum() if v.dim() == 0 else g) for v, g in held if v.requires_grad]
         if into:
             torch.autograd.backward([v for v, _ in into], [g for _, g in into])
-
-
-def _outputs(blocks: Sequence[Block], x: Tensor, chunk: int) -> Iterator[Tensor]:
-    """What the blocks put out, stretch by stretch."""
-    states: list[Any] = [None] * len(blocks)
-    for part in x.split(chunk):
-        for i, block in enumerate(blocks):
-            part, states[i] = block.forward(part, states[i])
-        yield part
 
 
 def _judge(

@@ -125,8 +125,7 @@ class SLTT(Rule):
     )
 
     def __post_init__(self) -> None:
-        if not isinstance(self.chunk, int) or self.chunk < 1:
-            raise InputError(f"chunk={self.chunk!r} must be a whole number of steps, at least 1")
+        need_whole("chunk", self.chunk)
 
     def backward(self, net: Network, x: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> RuleResult:
         """As in :meth:`Rule.backward`; ``x`` counts as data: a graph behind it is walked once per chunk."""

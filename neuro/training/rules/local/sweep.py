@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from neuro.training.rules.local.chain import Block, add_grad
 from neuro.training.rules.local.trace import Response, leak, membrane_response
 
-__all__ = ["Sweep", "run"]
+__all__ = ["Sweep", "run", "stretches"]
 
 
 class Sweep:
@@ -97,10 +97,13 @@ class Sweep:
 @torch.no_grad()
 def run(blocks: Sequence[Block], x: Tensor, chunk: int) -> Tensor:
     """Output of the chain for the whole sequence, without learning."""
+    return torch.cat(list(stretches(blocks, x, chunk)))
+
+
+def stretches(blocks: Sequence[Block], x: Tensor, chunk: int) -> Iterator[Tensor]:
+    """What the chain puts out, ``chunk`` steps ``[t, B, ...]`` at a time."""
     states: list[Any] = [None] * len(blocks)
-    outputs = []
     for part in x.split(chunk):
         for i, block in enumerate(blocks):
             part, states[i] = block.forward(part, states[i])
-        outputs.append(part)
-    return torch.cat(outputs)
+        yield part
