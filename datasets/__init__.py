@@ -20,6 +20,9 @@ __all__ = [
     "FrameDataset",
     "Jitter",
     "JitteredDataset",
+    "Part",
+    "Parts",
+    "Pictures",
     "Recordings",
     "SensorConfig",
     "Sound",
@@ -32,6 +35,8 @@ __all__ = [
     "hear",
     "load",
     "make_events",
+    "mnist",
+    "nmnist",
     "read_wav",
     "record",
     "render",
@@ -47,11 +52,13 @@ if TYPE_CHECKING:
     from neuro.datasets.event_digits import digits
     from neuro.datasets.events import EVENT_DTYPE, check_events, make_events
     from neuro.datasets.jitter import Jitter, JitteredDataset
+    from neuro.datasets.pictures import Pictures, mnist
     from neuro.datasets.registry import DATASETS, load
+    from neuro.datasets.saccade_digits import nmnist
     from neuro.datasets.saccades import render, saccade_path
     from neuro.datasets.sensor import SensorConfig, record
     from neuro.datasets.sound import Sound, read_wav
-    from neuro.datasets.splits import FrameDataset, Splits, collate, stratified
+    from neuro.datasets.splits import FrameDataset, Part, Parts, Splits, collate, stratified
     from neuro.datasets.store import EventStore, Recordings, StoreHeader, write_store
 else:
     _ORIGIN = (
@@ -59,11 +66,13 @@ else:
         ("neuro.datasets.event_digits", ("digits",)),
         ("neuro.datasets.events", ("EVENT_DTYPE", "check_events", "make_events")),
         ("neuro.datasets.jitter", ("Jitter", "JitteredDataset")),
+        ("neuro.datasets.pictures", ("Pictures", "mnist")),
         ("neuro.datasets.registry", ("DATASETS", "load")),
+        ("neuro.datasets.saccade_digits", ("nmnist",)),
         ("neuro.datasets.saccades", ("render", "saccade_path")),
         ("neuro.datasets.sensor", ("SensorConfig", "record")),
         ("neuro.datasets.sound", ("Sound", "read_wav")),
-        ("neuro.datasets.splits", ("FrameDataset", "Splits", "collate", "stratified")),
+        ("neuro.datasets.splits", ("FrameDataset", "Part", "Parts", "Splits", "collate", "stratified")),
         ("neuro.datasets.cochlea_digits", ("SPEAKERS", "spoken_digits")),
         ("neuro.datasets.store", ("EventStore", "Recordings", "StoreHeader", "write_store")),
     )

@@ -95,6 +95,7 @@ def spoken_digits(
         sensor_size=ear.sensor_size,
         dt=dt,
         description=describe("spoken_digits", parts, CLASSES, split),
+        split=split,
     )
 
 

@@ -86,13 +86,15 @@ def digits(
         name: FrameDataset(recordings, store.splits[name], header.sensor_size, dt, header.duration, layout)
         for name in ("train", "validation", "test")
     }
+    split = f"split with seed {seed}"
     return Splits(
         "digits",
         **parts,
         classes=CLASSES,
         sensor_size=header.sensor_size,
         dt=dt,
-        description=describe("digits", parts, CLASSES, f"split with seed {seed}"),
+        description=describe("digits", parts, CLASSES, split),
+        split=split,
     )
 
 

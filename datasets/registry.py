@@ -9,15 +9,19 @@ from typing import Any
 
 from neuro.datasets.cochlea_digits import spoken_digits
 from neuro.datasets.event_digits import digits
-from neuro.datasets.splits import Splits
+from neuro.datasets.pictures import mnist
+from neuro.datasets.saccade_digits import nmnist
+from neuro.datasets.splits import Parts
 from neuro.errors import unknown_name
 
 __all__ = ["DATASETS", "load"]
 
-DATASETS: Mapping[str, Callable[..., Splits]] = MappingProxyType({"digits": digits, "spoken_digits": spoken_digits})
+DATASETS: Mapping[str, Callable[..., Parts[Any]]] = MappingProxyType(
+    {"digits": digits, "mnist": mnist, "nmnist": nmnist, "spoken_digits": spoken_digits}
+)
 
 
-def load(name: str, **options: Any) -> Splits:
+def load(name: str, **options: Any) -> Parts[Any]:
     """Make the data set called ``name`` with the options of its constructor.
 
     Raises:
@@ -25,7 +29,7 @@ def load(name: str, **options: Any) -> Splits:
 
     >>> load("digit")
     Traceback (most recent call last):
-    neuro.errors.InputError: unknown dataset 'digit'; did you mean 'digits'? (known: digits, spoken_digits)
+    neuro.errors.InputError: unknown dataset 'digit'; did you mean 'digits'? (known: digits, mnist, nmnist, spoken_digits)
     """
     if name not in DATASETS:
         raise unknown_name("dataset", name, DATASETS)

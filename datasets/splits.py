@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ __all__ = [
     "LAYOUTS",
     "EventSource",
     "FrameDataset",
+    "Part",
+    "Parts",
     "Splits",
     "check_frames",
     "collate",
@@ -54,6 +56,48 @@ class EventSource(Protocol):
 
     def events(self, i: int) -> NDArray[np.void]:
         """Events ``[E]`` of sample ``i``."""
+        ...
+
+
+class Part(Protocol):
+    """What every part of a data set is: sized, and yields (frames ``[T, ...]``, label)."""
+
+    @property
+    def sensor_size(self) -> tuple[int, int, int]:
+        """(width, height, polarities)."""
+        ...
+
+    @property
+    def dt(self) -> float:
+        """Width of a time bin in seconds."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Number of time bins T."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample's frames, time first."""
+        ...
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Class numbers ``[S]``."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that ``tensors()`` takes."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, i: int) -> tuple[Tensor, int]: ...
+
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        """Frames ``[T, S, ...]`` and labels ``[S]``."""
         ...
 
 
@@ -106,6 +150,11 @@ class FrameDataset(Dataset[tuple[Tensor, int]]):
         frame = (polarities, height, width)
         return (self.steps, *(frame if self.layout == "frames" else (math.prod(frame),)))
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that the frames of all samples take as float32."""
+        return 4 * math.prod(self.shape) * len(self)
+
     def events(self, i: int) -> NDArray[np.void]:
         """Events of sample ``i`` of this split (fields t in microseconds, x, y, p)."""
         return self.source.events(int(self.indices[i]))
@@ -135,8 +184,11 @@ class FrameDataset(Dataset[tuple[Tensor, int]]):
         return frames.reshape(self.shape)
 
 
+P_co = TypeVar("P_co", bound=Part, covariant=True)
+
+
 @dataclass(frozen=True, eq=False)
-class Splits:
+class Parts(Generic[P_co]):
     """A data set in its three fixed parts.
 
     Attributes:
@@ -148,19 +200,26 @@ class Splits:
         sensor_size: (width, height, polarities).
         dt: bin width in seconds.
         description: sizes, split and class counts, for people.
+        split: how the parts were made, in words.
     """
 
     name: str
-    train: FrameDataset
-    validation: FrameDataset
-    test: FrameDataset
+    train: P_co
+    validation: P_co
+    test: P_co
     classes: tuple[str, ...]
     sensor_size: tuple[int, int, int]
     dt: float
     description: str
+    split: str = ""
 
     def __str__(self) -> str:
         return self.description
+
+
+@dataclass(frozen=True, eq=False)
+class Splits(Parts[FrameDataset]):
+    """A data set of recordings in its three fixed parts."""
 
 
 def stratified(
@@ -193,10 +252,12 @@ def stratified(
     return {name: np.sort(np.concatenate([*chosen, np.empty(0, np.int64)])) for name, chosen in parts.items()}
 
 
-def describe(name: str, parts: Mapping[str, FrameDataset], classes: Sequence[str], split: str) -> str:
-    """A data set in words: size of each part, how it was ``split``, number of samples of each class."""
+def describe(
+    name: str, parts: Mapping[str, Part], classes: Sequence[str], split: str, samples: str = "recordings"
+) -> str:
+    """A data set in words: size of each part, how it was ``split``, number of ``samples`` of each class."""
     first = next(iter(parts.values()))
-    lines = [f"{name}: {sum(map(len, parts.values()))} recordings, {split}"]
+    lines = [f"{name}: {sum(map(len, parts.values()))} {samples}, {split}"]
     lines[0] += f", {first.steps} bins of {first.dt * 1e3:g} ms, frames {list(first.shape)}"
     lines.append(f"{'class':>12} " + " ".join(f"{c:>5}" for c in classes) + "   all")
     for part, dataset in parts.items():

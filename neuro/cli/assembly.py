@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from itertools import pairwise, zip_longest
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -16,65 +18,102 @@ import neuro
 from neuro import datasets
 from neuro.cli.config import TrainConfig
 from neuro.cli.run import Run
-from neuro.datasets import SensorConfig
+from neuro.datasets import FrameDataset, Jitter, JitteredDataset, SensorConfig
 from neuro.errors import InputError, unknown_name
 from neuro.kernels.compiler.surrogate import Surrogate
 
 if TYPE_CHECKING:
-    from neuro.datasets import Splits
+    from neuro.datasets import Parts
 
 __all__ = ["build_network", "check_logger", "choose_device", "describe", "load_data", "load_run", "use_threads"]
 
 
-def load_data(config: TrainConfig) -> Splits:
-    """The data set, through the configured sensor.
+def load_data(config: TrainConfig) -> Parts[Any]:
+    """The data set as configured: its source or sensor, its bins, its training split jittered.
 
     Raises:
-        InputError: a value that sensor or data set cannot use, recordings that are not named, or more frames than
-            fit into memory.
+        InputError: a value that the data set cannot use, recordings that are not named, or more frames than fit into
+            memory.
     """
-    if config.dataset == "spoken_digits":
-        if config.source is None:
-            raise InputError(
-                "dataset 'spoken_digits' is made of recordings; give their folder or archive with --source"
-            )
-        spoken = datasets.load(config.dataset, source=config.source, cache=config.cache, dt=config.dt)
-        _check_memory(spoken)
-        return spoken
+    data = datasets.load(config.dataset, **_options(config))
+    _check_memory(data)
+    jitter = Jitter(config.jitter_stretch, config.jitter_shift, columns=config.jitter_columns, rows=config.jitter_rows)
+    if jitter == Jitter():
+        return data
+    if not isinstance(data.train, FrameDataset):
+        raise InputError(f"jitter moves the events of recordings, and {config.dataset} holds pictures; leave it at 0")
+    return replace(data, train=JitteredDataset(data.train, jitter))
+
+
+def _options(config: TrainConfig) -> dict[str, Any]:
+    """What the constructor of the data set is called with."""
+    layout, seed = "frames" if config.convolutions else "flat", config.data_seed
+    match config.dataset:
+        case "mnist":
+            return {"source": _source(config), "steps": config.steps, "dt": config.dt, "layout": layout, "seed": seed}
+        case "nmnist":
+            return {"source": _source(config), "dt": config.dt, "layout": layout, "seed": seed}
+        case "spoken_digits":
+            if config.convolutions:
+                raise InputError("convolutions need the picture of a camera, and spoken_digits has bands in a row")
+            return {"source": _source(config), "cache": config.cache, "dt": config.dt}
     sensor = SensorConfig(
         threshold_on=config.contrast_threshold,
         threshold_off=config.contrast_threshold,
         mismatch=config.threshold_mismatch,
         refractory=config.refractory,
     )
-    data = datasets.load(
-        config.dataset, cache=config.cache, sensor=sensor, dt=config.dt, size=config.sensor_size, seed=config.data_seed
-    )
-    _check_memory(data)
-    return data
+    return {
+        "cache": config.cache,
+        "sensor": sensor,
+        "dt": config.dt,
+        "size": config.sensor_size,
+        "layout": layout,
+        "seed": seed,
+    }
 
 
-def _check_memory(data: Splits) -> None:
+def _source(config: TrainConfig) -> Path:
+    """Where the recordings lie: the path as it is, else below ``$NEURO_DATA``."""
+    if config.source is None:
+        raise InputError(f"dataset {config.dataset!r} is made of files; give their folder or archive with --source")
+    base = os.environ.get("NEURO_DATA")
+    if config.source.exists() or config.source.is_absolute():
+        return config.source
+    if base is None:
+        raise InputError(f"source {config.source} is not there; name another, or set NEURO_DATA to the folder it is in")
+    if not (found := Path(base) / config.source).exists():
+        raise InputError(f"source {config.source} is neither here nor in NEURO_DATA ({base}); name another --source")
+    return found
+
+
+def _check_memory(data: Parts[Any]) -> None:
     """The frames of a split are held in memory, and a system that runs out of it kills without a word."""
-    needed = 4 * math.prod(data.train.shape) * len(data.train)
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > there:
+    if (needed := data.train.nbytes) > there:
         raise InputError(
             f"with dt {data.dt:g} s the frames of the training split take {needed / 1e9:.0f} GB, "
             f"this machine has {there / 1e9:.0f} GB of memory; choose a larger --dt or a smaller --sensor-size"
         )
 
 
-def build_network(config: TrainConfig, data: Splits) -> neuro.Sequential:
-    """Dense layers of LIF cells, with weights that the seed alone decides.
+def build_network(config: TrainConfig, data: Parts[Any]) -> neuro.Sequential:
+    """Convolutions if there are any, then dense layers of LIF cells, with weights that the seed alone decides.
 
     A loss that counts spikes ends the network in LIF cells, one that reads membranes in leaky
     integrators; one cell per class.
     """
-    sizes = [data.train.shape[-1], *config.hidden, len(data.classes)]
+    shape = data.train.shape[1:]
     layers: list[torch.nn.Module] = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
+        for channels in config.convolutions:
+            before, *picture = shape
+            shape = (channels, *((side + 1) // 2 for side in picture))
+            layers += [neuro.Conv2d(before, channels, 5, stride=2, padding=2), _spiking(config, *shape)]
+        if config.convolutions:
+            layers.append(neuro.Flatten())
+        sizes = [math.prod(shape), *config.hidden, len(data.classes)]
         for before, after in pairwise(sizes):
             layers += [neuro.Linear(before, after), _spiking(config, after)]
     if config.loss != "spike_count":
@@ -82,7 +121,7 @@ def build_network(config: TrainConfig, data: Splits) -> neuro.Sequential:
     return neuro.Sequential(*layers).to(choose_device(config.device))
 
 
-def _spiking(config: TrainConfig, size: int) -> neuro.LIF:
+def _spiking(config: TrainConfig, *size: int) -> neuro.LIF:
     return neuro.LIF(
         size,
         tau=config.tau,
@@ -93,7 +132,7 @@ def _spiking(config: TrainConfig, size: int) -> neuro.LIF:
     )
 
 
-def load_run(run: Run, config: TrainConfig) -> tuple[Splits, neuro.Network]:
+def load_run(run: Run, config: TrainConfig) -> tuple[Parts[Any], neuro.Network]:
     """Data and trained network of a run, the network on the configured device.
 
     Raises:

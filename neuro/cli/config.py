@@ -15,16 +15,29 @@ __all__ = ["MACHINE", "TrainConfig"]
 class TrainConfig(Settings):
     """Everything that makes a training run what it is. Times are in seconds."""
 
-    dataset: Literal["digits", "spoken_digits"] = setting("digits", "data set", group="data")
-    source: Path | None = setting(
-        None,
-        "folder or archive of the recordings that spoken_digits is made of (sensor settings are not used then)",
-        group="data",
+    dataset: Literal["digits", "mnist", "nmnist", "spoken_digits"] = setting(
+        "digits", "data set; all but digits need --source", group="data"
     )
     data_seed: int = setting(0, "seed of the split and of the sensor's mismatch", group="data", ge=0, le=2**32 - 1)
     dt: float = setting(5e-3, "bin of the frames and time step of the cells", group="data", unit="seconds", gt=0)
+    steps: int = setting(10, "time steps for which a picture of mnist is shown", group="data", ge=1)
 
-    sensor_size: int = setting(20, "width and height of the sensor", group="sensor", unit="pixels", ge=8, le=256)
+    jitter_stretch: float = setting(
+        0.0, "most by which a training recording is stretched in time, 0.2 for 20 %", group="augmentation", ge=0
+    )
+    jitter_shift: float = setting(
+        0.0, "most by which a training recording is delayed", group="augmentation", unit="seconds", ge=0
+    )
+    jitter_columns: float = setting(
+        0.0, "most by which a training recording is moved along x, in pixels or bands", group="augmentation", ge=0
+    )
+    jitter_rows: float = setting(
+        0.0, "most by which a training recording is moved along y, in pixels", group="augmentation", ge=0
+    )
+
+    sensor_size: int = setting(
+        20, "width and height of the sensor that sees digits", group="sensor", unit="pixels", ge=8, le=256
+    )
     contrast_threshold: float = setting(
         0.3, "change of ln(intensity) for which a pixel emits an event", group="sensor", ge=0.01
     )
@@ -35,6 +48,9 @@ class TrainConfig(Settings):
         1e-3, "time for which a pixel is silent after an event", group="sensor", unit="seconds", ge=0
     )
 
+    convolutions: tuple[Annotated[int, Field(ge=1)], ...] = setting(
+        (), "channels of each convolution (5 x 5, stride 2) in front of the hidden layers", group="network"
+    )
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = setting((128,), "neurons of each hidden layer", group="network")
     tau: float = setting(20e-3, "membrane time constant before training", group="network", unit="seconds", gt=0)
     method: Literal["euler", "exponential"] = setting("euler", "discretisation of the cells", group="network")
@@ -90,6 +106,11 @@ class TrainConfig(Settings):
     patience: int = setting(10, "epochs without a better one after which training stops", group="training", ge=1)
     seed: int = setting(0, "seed of the weights and of the order of samples", group="training", ge=0, le=2**32 - 1)
 
+    source: Path | None = setting(
+        None,
+        "folder or archive of mnist, nmnist or spoken_digits; a relative one that is not here is looked for in $NEURO_DATA",
+        group="machine",
+    )
     cache: Path | None = setting(
         None, "folder of the event stores; unless given, $NEURO_CACHE or the user's cache folder", group="machine"
     )

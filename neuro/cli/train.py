@@ -19,7 +19,7 @@ from neuro.errors import InputError
 
 if TYPE_CHECKING:
     import neuro
-    from neuro.datasets import Splits
+    from neuro.datasets import Parts
     from neuro.training.fit import FitResult
 
 __all__ = ["command"]
@@ -109,7 +109,7 @@ def _resumed(arguments: argparse.Namespace) -> tuple[Run, TrainConfig]:
     return run, saved.model_copy(update={key: getattr(wanted, key) for key in named & MACHINE})
 
 
-def _introduce(run: Run, config: TrainConfig, data: Splits, net: neuro.Sequential) -> None:
+def _introduce(run: Run, config: TrainConfig, data: Parts[Any], net: neuro.Sequential) -> None:
     from neuro.cli.assembly import describe
 
     rows, total = describe(net)
@@ -121,7 +121,7 @@ def _introduce(run: Run, config: TrainConfig, data: Splits, net: neuro.Sequentia
 
 
 def _fit(
-    config: TrainConfig, data: Splits, net: neuro.Sequential, run: Run, arguments: argparse.Namespace
+    config: TrainConfig, data: Parts[Any], net: neuro.Sequential, run: Run, arguments: argparse.Namespace
 ) -> FitResult:
     from neuro.training.fit import fit
 

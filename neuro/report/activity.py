@@ -27,7 +27,16 @@ from neuro.report.style import (
     styled,
 )
 
-__all__ = ["bands", "event_bands", "event_frames", "membranes", "mistakes", "spike_raster"]
+__all__ = [
+    "bands",
+    "event_bands",
+    "event_frames",
+    "membranes",
+    "mistakes",
+    "pictures",
+    "shows_pictures",
+    "spike_raster",
+]
 
 _BLUE = (0.0, 0.447, 0.698)  # ON
 _ORANGE = (0.835, 0.369, 0.0)  # OFF
@@ -108,6 +117,26 @@ def event_frames(samples: Sequence[Sample], dt: float, slices: int = 6) -> Figur
     return drawn
 
 
+def shows_pictures(sample: Sample) -> bool:
+    """Whether a sample is a picture: one channel of pixels whose current is the same in every step."""
+    first = sample.frames[:1]
+    return sample.frames.shape[1] == 1 and bool(first.any()) and bool((sample.frames == first).all())
+
+
+@styled
+def pictures(samples: Sequence[Sample]) -> Figure:
+    """Samples that are constant currents, side by side: the darker, the more current."""
+    _, _, height, width = samples[0].frames.shape
+    tile = min(WIDTH / len(samples), 1.9)
+    drawn = figure(0.5 + tile * height / width)
+    for axes, sample in zip(drawn.subplots(1, len(samples), squeeze=False)[0], samples, strict=True):
+        _tile(axes, _density(sample.frames[0]))
+        verdict = "✓" if sample.label == sample.predicted else "✗"
+        axes.set_title(f"true {sample.label}, {verdict} {sample.predicted}", fontsize=8)
+        axes.set_xlabel(f"test sample {sample.index}", fontsize=7.5)
+    return drawn
+
+
 def bands(sample: Sample) -> Sample:
     """A sample of a sensor of one row as one picture: time to the right, the first channel at the bottom."""
     picture = sample.frames.sum(axis=(1, 2)).T[::-1]
@@ -166,7 +195,7 @@ def spike_raster(recording: Recording) -> Figure:
     heights = [float(np.clip(0.45 * np.sqrt(size) / 2, 1.05, 2.6)) for size in sizes]
     drawn = figure(0.6 + sum(heights) + 0.25 * len(heights))
     grid = drawn.subplots(len(heights), 2, squeeze=False, height_ratios=heights, width_ratios=[6, 1])
-    _input_panel(grid[0], frames, recording.dt)
+    _input_panel(grid[0], recording)
     for position, (pair, layer) in enumerate(zip(grid[1:], spiking, strict=True)):
         last = layer is recording.layers[-1] and layer.neurons == len(recording.classes)
         _layer_panel(pair, layer, layer_colour(position), recording, classes=last)
@@ -178,14 +207,16 @@ def spike_raster(recording: Recording) -> Figure:
     return drawn
 
 
-def _input_panel(pair: Sequence[Axes], frames: FloatArray, dt: float) -> None:
+def _input_panel(pair: Sequence[Axes], recording: Recording) -> None:
+    frames, dt = recording.sample.frames, recording.dt
     events = frames.reshape(frames.shape[0], frames.shape[1], -1)
     pixels = events.shape[2]
     kinds = [(ON, 0, "event")] if frames.shape[1] == 1 else [(OFF, 0, "OFF"), (ON, 1, "ON")]
     for colour, channel, _ in kinds:
         _dots(pair[0], events[:, channel], dt, colour, channel * pixels)
     total = events.shape[1] * pixels
-    pair[0].set_title(f"input: {total} channels, {events.sum():,.0f} events")
+    what = "a constant current" if shows_pictures(recording.sample) else f"{events.sum():,.0f} events"
+    pair[0].set_title(f"input: {total} channels, {what}")
     pair[0].set_ylabel("channel")
     if len(kinds) > 1:
         pair[0].set_yticks([pixels / 2, 1.5 * pixels], ["OFF", "ON"])

@@ -16,7 +16,7 @@ from neuro.report.content import FloatArray, IntArray, Layer, Recording, Report,
 from neuro.report.folder import Evaluation, Files, read_folder
 
 if TYPE_CHECKING:
-    from neuro.datasets.splits import FrameDataset, Splits
+    from neuro.datasets.splits import Part, Parts
     from neuro.network import Network
     from neuro.neurons import Cell
 
@@ -26,7 +26,7 @@ _SAMPLES = 5
 _MISTAKES = 8
 
 
-def collect(folder: str | Path, data: Splits | None = None) -> Report:
+def collect(folder: str | Path, data: Parts[Any] | None = None) -> Report:
     """Everything the report of a run shows.
 
     Args:
@@ -72,13 +72,14 @@ def collect(folder: str | Path, data: Splits | None = None) -> Report:
     )
 
 
-def _lead(files: Files, data: Splits | None) -> str:
+def _lead(files: Files, data: Parts[Any] | None) -> str:
     if data is None:
         return f"A spiking network on the data set {files.summary.dataset}."
     sizes = [len(part) for part in (data.train, data.validation, data.test)]
     width, height, polarities = data.sensor_size
     return (
-        f"{sum(sizes):,} recordings: {sizes[0]:,} to train, {sizes[1]:,} to validate, {sizes[2]:,} to test. "
+        f"{sum(sizes):,} samples: {sizes[0]:,} to train, {sizes[1]:,} to validate, {sizes[2]:,} to test"
+        f"{f' ({data.split})' if data.split else ''}. "
         f"Sensor {width} × {height} pixels{' with two polarities' if polarities == 2 else ''}, "
         f"{data.test.steps} steps of {1e3 * data.dt:g} ms."
     )
@@ -101,7 +102,7 @@ def _layer_text(cell: Cell) -> str:
     return f"{'×'.join(map(str, cell.size))} {type(cell).__name__}"
 
 
-def _pictured(net: Network, data: Splits, evaluation: Evaluation) -> dict[str, Any]:
+def _pictured(net: Network, data: Parts[Any], evaluation: Evaluation) -> dict[str, Any]:
     """The parts of the report that show single samples."""
     labels, predicted = evaluation.labels, evaluation.predicted
     wrong = np.flatnonzero(labels != predicted)
@@ -122,7 +123,7 @@ def _one_per_class(labels: IntArray, number: int) -> IntArray:
     return np.array([int(np.argmax(labels == c)) for c in chosen])
 
 
-def samples(data: Splits, evaluation: Evaluation, indices: IntArray) -> Iterator[Sample]:
+def samples(data: Parts[Any], evaluation: Evaluation, indices: IntArray) -> Iterator[Sample]:
     """Test samples [K] by number, with their frames and what the network said."""
     names = evaluation.classes
     for i in map(int, indices):
@@ -130,14 +131,14 @@ def samples(data: Splits, evaluation: Evaluation, indices: IntArray) -> Iterator
         yield Sample(i, _frames(data.test, i), label, predicted, evaluation.scores[i])
 
 
-def _frames(split: FrameDataset, i: int) -> FloatArray:
+def _frames(split: Part, i: int) -> FloatArray:
     """Event counts [T, P, H, W] of sample ``i``."""
     width, height, polarities = split.sensor_size
     frames: FloatArray = split[i][0].numpy().reshape(-1, polarities, height, width)
     return frames
 
 
-def recording(net: Network, data: Splits, sample: Sample) -> Recording:
+def recording(net: Network, data: Parts[Any], sample: Sample) -> Recording:
     """Run one test sample, input [T, 1, ...], and keep spikes and membranes [T, N] of every cell."""
     like = next(net.parameters())
     x = data.test[sample.index][0].unsqueeze(1).to(like)

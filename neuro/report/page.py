@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 import markupsafe
@@ -18,7 +18,7 @@ from neuro.report.formatting import layer_title, percent, short
 from neuro.report.sections import sections
 
 if TYPE_CHECKING:
-    from neuro.datasets.splits import Splits
+    from neuro.datasets.splits import Parts
     from neuro.hardware.agreement import Row
 
 __all__ = ["Card", "cards", "render", "write"]
@@ -34,7 +34,7 @@ class Card:
     tone: str = ""
 
 
-def write(run_folder: str | Path, data: Splits | None = None) -> Path:
+def write(run_folder: str | Path, data: Parts[Any] | None = None) -> Path:
     """Write ``report.html`` into a run folder.
 
     The page stands alone: pictures and style are inside, nothing is fetched. What ``neuro

@@ -106,6 +106,11 @@ def _frames(report: Report) -> Section:
         return Section(
             "frames", title, lead, (_shown(drawn, f"Events of test samples over time. {described}.", caption),)
         )
+    if all(map(activity.shows_pictures, report.samples)):
+        drawn = activity.pictures(report.samples)
+        caption = "Some test samples; the darker a pixel, the larger its current, from 0 to 1."
+        lead = "Each picture is a constant current into the first layer, the same in every step."
+        return Section("frames", title, lead, (_shown(drawn, f"Test samples. {described}.", caption),))
     drawn = activity.event_frames(report.samples, report.dt)
     return Section(
         "frames",
@@ -185,7 +190,8 @@ def _mistakes(report: Report) -> Section:
     lead = f"{shown} of {report.mistakes_total} misclassified test samples, with what the output layer gave for each class."
     flat = report.mistakes[0].frames.shape[2] == 1
     drawn = activity.mistakes([activity.bands(s) for s in report.mistakes] if flat else report.mistakes, report.classes)
-    caption = "All events of the sample, and below them the output per class. Blue: the true class. Orange: the predicted class."
+    shown_as = "The picture" if all(map(activity.shows_pictures, report.mistakes)) else "All events of the sample"
+    caption = f"{shown_as}, and below the output per class. Blue: the true class. Orange: the predicted class."
     return Section("mistakes", title, lead, (_shown(drawn, f"Misclassified samples. {described}.", caption),))
 
 

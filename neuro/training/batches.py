@@ -125,7 +125,7 @@ def batches(
     Args:
         dataset: yields (frames ``[T, ...]``, class); samples of different T are padded with zeros. One with a method ``tensors()`` ->
             (``[T, S, ...]``, ``[S]``) is read once and held in memory if it takes no more than
-            2 GiB; any other goes through a DataLoader.
+            2 GiB (as its ``nbytes`` says, if it has that); any other goes through a DataLoader.
         batch_size: samples a batch.
         seed: None keeps the order of the dataset.
         epoch: asked for the number of the epoch at the start of each pass.
@@ -147,7 +147,7 @@ def batches(
     if callable(getattr(dataset, "tensors", None)) and _size(dataset) <= _HELD_BYTES:
         x, y = dataset.tensors()
         if like is not None:
-            x, y = x.to(like), y.to(like.device)
+            x, y = _moved(x, like), y.to(like.device)
         return Batches(x, y, batch_size, order)
     return DataLoader(
         dataset,
@@ -158,7 +158,14 @@ def batches(
     )
 
 
+def _moved(x: Tensor, like: Tensor) -> Tensor:
+    """``x`` with the dtype and device of ``like``; what is the same in every step is copied once."""
+    return x.to(like) if x.stride(0) else x[:1].to(like).expand_as(x)
+
+
 def _size(dataset: Any) -> int:
+    if (told := getattr(dataset, "nbytes", None)) is not None:
+        return int(told)
     frames = torch.as_tensor(dataset[0][0])
     return len(dataset) * frames.numel() * frames.element_size()
 

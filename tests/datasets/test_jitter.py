@@ -21,7 +21,7 @@ EVENTS = make_events([10_000, 20_000, 60_000], [4, 0, 8], [0, 1, 0], [0, 0, 0])
 
 def many(jitter: Jitter, times: int = 300) -> list[NDArray[np.void]]:
     torch.manual_seed(0)
-    return [jitter(EVENTS, WIDTH, DURATION) for _ in range(times)]
+    return [jitter(EVENTS, (WIDTH, 2), DURATION) for _ in range(times)]
 
 
 def test_without_jitter_nothing_changes() -> None:
@@ -60,6 +60,26 @@ def test_columns_move_together_and_leave_at_the_edge() -> None:
         assert len(made) == (3 if by == 0 else 2)
 
 
+def test_rows_move_as_columns_do() -> None:
+    torch.manual_seed(0)
+    jitter = Jitter(rows=1)
+    moved = [jitter(EVENTS, (WIDTH, 2), DURATION) for _ in range(300)]
+    seen = {int(y) for made in moved for y, t in zip(made["y"], made["t"], strict=True) if t == 20_000}
+    assert seen == {0, 1}  # the third place is outside the sensor
+    assert {len(made) for made in moved} == {1, 2, 3}
+    assert all(np.isin(made["x"], EVENTS["x"]).all() for made in moved)
+    for made in moved:
+        check_events(made, (WIDTH, 2, 1))
+
+
+def test_rows_leave_the_random_numbers_of_the_rest() -> None:
+    torch.manual_seed(0)
+    before = Jitter(0.3, 0.02, 3)(EVENTS, (WIDTH, 2), DURATION)
+    torch.manual_seed(0)
+    again = Jitter(0.3, 0.02, 3, rows=0)(EVENTS, (WIDTH, 2), DURATION)
+    assert np.array_equal(before, again)
+
+
 def test_what_is_shifted_beyond_the_end_is_lost() -> None:
     lengths = {len(made) for made in many(Jitter(shift=60e-3))}
     assert lengths == {2, 3}
@@ -84,10 +104,10 @@ def test_the_dataset_is_the_split_jittered_anew_but_repeatable() -> None:
     torch.manual_seed(3)
     assert all(torch.equal(varied[1][0], frames) for frames in first)
     assert len({frames.numpy().tobytes() for frames in first}) > 1
-    assert first[0].shape == base.shape
+    assert first[0].shape == varied.shape == base.shape
 
 
-@pytest.mark.parametrize("name", ["stretch", "shift", "columns", "drop"])
+@pytest.mark.parametrize("name", ["stretch", "shift", "columns", "drop", "rows"])
 @pytest.mark.parametrize("value", [-0.1, math.nan, math.inf])
 def test_values_out_of_range_are_named(name: str, value: float) -> None:
     with pytest.raises(InputError, match=f"jitter {name} must be at least 0"):

@@ -53,4 +53,4 @@ def test_every_setting_is_described(key: str) -> None:
 
 
 def test_what_only_says_where_to_compute() -> None:
-    assert {"cache", "device", "threads"} == MACHINE
+    assert {"cache", "device", "source", "threads"} == MACHINE

@@ -151,3 +151,19 @@ def test_a_sensor_of_one_row_is_drawn_over_time() -> None:
     drawn = activity.event_bands([sample(frames)] * 3, dt=2e-3)
     assert "true 1, ✗ predicted 2, test sample 4" in texts(drawn)
     assert [tuple(axes.images[0].get_extent()) for axes in drawn.axes] == [(0, 12, 0, 4)] * 3
+
+
+def test_pictures_are_constant_currents_of_one_channel() -> None:
+    picture = np.zeros((1, 1, 4, 3))
+    picture[0, 0, 1] = 0.5
+    shown = sample(picture.repeat(6, axis=0))
+    assert activity.shows_pictures(shown)
+    varying, two = shown.frames.copy(), shown.frames.repeat(2, axis=1)
+    varying[3, 0, 1, 2] = 1
+    assert not any(activity.shows_pictures(sample(frames)) for frames in (varying, two, 0 * varying))
+    drawn = activity.pictures([shown] * 2)
+    assert texts(drawn).count("true 1, ✗ 2") == 2
+    dark = np.asarray(drawn.axes[0].images[0].get_array())[..., 3]
+    assert (dark.max(), dark[0].max()) == (0.5, 0)
+    recording = Recording(shown, (layer(np.zeros((6, 5))),), ("a",), 1e-3)
+    assert "input: 12 channels, a constant current" in texts(activity.spike_raster(recording))
