@@ -5,7 +5,9 @@ A rule is the choice of three factors and of when they meet; it writes ``.grad =
 
 from __future__ import annotations
 
+from neuro.kernels.plasticity.competition_law import CompetitionLaw
 from neuro.kernels.plasticity.law import TimingLaw
+from neuro.plasticity.diehl_cook import DiehlCook
 from neuro.plasticity.hebbian import BCM, Hebbian, Oja, Sanger, SoftHebb
 from neuro.plasticity.homeostasis import HomeostaticThreshold, WeightScaling
 from neuro.plasticity.projection import HebbianSubspace
@@ -16,6 +18,8 @@ __all__ = [
     "BCM",
     "STDP",
     "Activity",
+    "CompetitionLaw",
+    "DiehlCook",
     "Hebbian",
     "HebbianSubspace",
     "HomeostaticThreshold",
