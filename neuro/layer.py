@@ -16,6 +16,8 @@ __all__ = ["Joint", "Population", "State", "StatefulLayer"]
 State = tuple[Tensor, ...]
 """State of one layer: tensors whose first size is the batch."""
 
+_HALF = (torch.bfloat16, torch.float16)
+
 
 class StatefulLayer(nn.Module, ABC):
     """A layer whose state goes in and comes out; nothing is remembered between calls.
@@ -28,6 +30,17 @@ class StatefulLayer(nn.Module, ABC):
     """
 
     dt: float
+
+    def __call__(self, x: Tensor, *arguments: Any, **options: Any) -> Any:
+        """Run the layer; under ``torch.autocast`` its state stays in the precision of the network.
+
+        A membrane adds up many small steps, which bfloat16 (8 bits) loses: half-precision input is taken to float32
+        here, and the products of the layers without state keep what autocast gives them.
+        """
+        if not torch.is_autocast_enabled(x.device.type):
+            return super().__call__(x, *arguments, **options)
+        with torch.autocast(x.device.type, enabled=False):
+            return super().__call__(x.float() if x.dtype in _HALF else x, *arguments, **options)
 
     @abstractmethod
     def initial_state(

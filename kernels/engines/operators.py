@@ -9,11 +9,14 @@ second) and look for aliases at every call (tens of microseconds, as much as a s
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import torch
 
 __all__ = ["Operator", "operator"]
+
+_AUTOCAST = ("cpu", "cuda")
 
 
 class Operator:
@@ -22,7 +25,7 @@ class Operator:
     def __init__(self, name: str, kernel: Callable[..., Any]) -> None:
         self.name, self.__doc__ = name, kernel.__doc__
         torch.library.define(name, torch.library.infer_schema(kernel, mutates_args=()))
-        torch.library.impl(name, "CompositeExplicitAutograd", kernel)
+        torch.library.impl(name, "CompositeExplicitAutograd", _in_its_own_precision(kernel))
         space, short = name.split("::")
         self._call: Callable[..., Any] = getattr(getattr(torch.ops, space), short).default
 
@@ -38,6 +41,19 @@ class Operator:
     def register_autograd(self, backward: Callable[..., Any], *, setup_context: Callable[..., Any]) -> None:
         """The gradient, as for ``torch.library.register_autograd``."""
         torch.library.register_autograd(self.name, backward, setup_context=setup_context)
+
+
+def _in_its_own_precision(kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """The kernel, whose products ``torch.autocast`` leaves alone, backward too."""
+
+    @wraps(kernel)
+    def run(*arguments: Any) -> Any:
+        if not any(map(torch.is_autocast_enabled, _AUTOCAST)):
+            return kernel(*arguments)
+        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            return kernel(*arguments)
+
+    return run
 
 
 def operator(name: str) -> Callable[[Callable[..., Any]], Operator]:

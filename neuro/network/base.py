@@ -59,6 +59,10 @@ class Network(StatefulLayer):
         if len(steps := self._time_steps()) > 1:
             raise InputError(f"all layers of a network share one dt, got {sorted(steps)} s")
 
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """Run the network; what ``torch.autocast`` means is each layer's own business."""
+        return nn.Module.__call__(self, *arguments, **options)
+
     @property
     def layers(self) -> Mapping[str, nn.Module]:
         """The layers by name, in order."""

@@ -72,3 +72,20 @@ def test_what_is_missing_is_named() -> None:
 def test_cells_are_populations() -> None:
     assert isinstance(neuro.LIF(2), Population)
     assert not isinstance(neuro.DelayedLinear(2, 2, 2e-3), Population)
+
+
+@pytest.mark.parametrize("cell", [neuro.LIF(6), neuro.Recurrent(neuro.LIF(6)), neuro.LTC(6, 6, dt=1e-3)])
+def test_under_autocast_products_are_in_half_precision_and_states_are_not(cell: Population) -> None:
+    torch.manual_seed(0)
+    synapses = neuro.Linear(5, 6, mode="dense")
+    net = neuro.Sequential(synapses, cell)
+    x = torch.rand(9, 4, 5)
+    with torch.autocast("cpu", torch.bfloat16):
+        drive = synapses(x)
+        out, state = net(x)
+        out.square().sum().backward()
+    assert drive.dtype is torch.bfloat16
+    assert {part.dtype for part in (out, *state[1])} == {torch.float32}
+    again, _ = cell(drive.float())
+    assert torch.equal(out, again)
+    assert all(p.grad is None or p.grad.dtype is torch.float32 for p in net.parameters())

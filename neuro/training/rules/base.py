@@ -48,6 +48,8 @@ class Rule(ABC):
     """Fills ``.grad`` of a network's parameters from one batch."""
 
     about: ClassVar[About]
+    mixed_precision: ClassVar[bool] = True
+    """Whether it may run under ``torch.autocast``."""
 
     @property
     def auxiliary(self) -> nn.Module | None:

@@ -42,6 +42,8 @@ class _Forward(Rule):
     loss and any readout can be used, and a leaky readout is as exact as eligibility traces low-pass filtered by it.
     """
 
+    mixed_precision: ClassVar[bool] = False
+
     chunk: int = 32
 
     def __post_init__(self) -> None:

@@ -109,7 +109,8 @@ def _add_dense(layer: Linear, pre: Tensor, ones: Tensor, post: Tensor) -> None:
 def add_grad(parameter: Tensor, grad: Tensor | None) -> None:
     """Add to ``.grad``, as ``torch.Tensor.backward`` does."""
     if grad is not None:
-        parameter.grad = grad.detach() if parameter.grad is None else parameter.grad + grad
+        made = grad.detach().to(parameter.dtype)  # a product under torch.autocast is in half precision
+        parameter.grad = made if parameter.grad is None else parameter.grad + made
 
 
 def chain(net: Network, rule: str) -> tuple[Block, ...]:
