@@ -121,6 +121,6 @@ def _metavar(key: str, info: FieldInfo) -> str:
 def _help(info: FieldInfo, *, default: bool) -> str:
     facts = [] if allowed(info) in ("a path", "text") else [allowed(info)]
     if default and info.default is not None:
-        facts.append(f"default {' '.join(map(str, info.default)) if is_list(info) else info.default}")
+        facts.append(f"default {(' '.join(map(str, info.default)) or 'none') if is_list(info) else info.default}")
     text = f"{info.description} ({'; '.join(facts)})" if facts else str(info.description)
     return text.replace("%", "%%")

@@ -1,0 +1,154 @@
+"""The page of results, ``docs/results.md``, from what the benchmarks left in ``benchmarks/results``.
+
+``python benchmarks/results_page.py`` writes it; a test holds that it is current.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from neuro.files import atomic_write
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PAGE = ROOT / "docs" / "results.md"
+HEAD = """# Results on real data
+
+Learning rules on pictures, on recordings of an event camera, and on spoken digits. Every figure is of the epoch that the validation split chose; the test split is looked at once, by that
+network. Where a data set has no validation split, one is made of its training part, as `neuro train` says before it starts and `report.html` says again. One thread of a shared
+machine with two cores; minutes are of processor time, for training alone where no other is said, and memory is the largest that the process held, libraries and data included.
+The page is made by `python benchmarks/results_page.py` from `benchmarks/results/*.json`.
+"""
+COMMAND = """The data are not part of the repository, and nothing is downloaded: `NEURO_DATA` is the folder in which a configuration looks for its source, and `--source` names
+another place. So each row of the tables is two commands, repeated for each seed:
+
+```bash
+export NEURO_DATA=../shared/data
+neuro train --config examples/mnist_sltt.yaml --seed 0 --output runs/mnist-sltt-0
+neuro evaluate runs/mnist-sltt-0
+```
+
+`python benchmarks/real_data.py examples/mnist_sltt.yaml --seeds 0 1 2` does so and writes `benchmarks/results/real_data.json`, with the validation accuracy after each epoch.
+"""
+TEXTS: Mapping[str, str] = MappingProxyType(
+    {
+        "mnist": """## MNIST
+
+784-400-10: LIF neurons with a leaky readout, each picture a constant current for 10 steps, 8 epochs. 5,000 of the 60,000 training pictures, the last of a fixed shuffle, validate; the
+10,000 test pictures test.
+""",
+        "nmnist": """## N-MNIST, a subset
+
+The first 1,000 training and 100 test recordings of N-MNIST (real ones, of an ATIS camera), 10 frames of 30 ms: two convolutions (5 x 5, stride 2, 12 and 32 channels) and a hidden layer
+of 128. A tenth of the training recordings of each class validates. Training recordings are moved by up to two pixels in x and y. One test recording is 1 %.
+""",
+        "spoken_digits": """## Spoken digits
+
+[Free spoken digits](spoken_digits.md) through the cochlea, 100 steps of 8 ms: two hidden layers of 64, no delays, no normalisation. Four speakers train, one validates, one tests, who is heard by no
+network before; the same network, jitter and 12 epochs under every rule.
+""",
+    }
+)
+
+
+class Row(NamedTuple):
+    """One rule on one data set; accuracies from 0 to 1, a value for each seed."""
+
+    rule: str
+    test: Sequence[float]
+    validation: Sequence[float]
+    epochs: int
+    minutes: float
+    peak_mb: float | None
+    source: str
+
+
+def percent(values: Sequence[float]) -> str:
+    """Mean, and spread where there are several."""
+    mean = f"{100 * statistics.mean(values):.2f}"
+    return f"{mean} ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else mean
+
+
+def table(rows: Iterable[Row]) -> str:
+    """Rows as Markdown."""
+    lines = [
+        "| rule | test %, mean ± s.d. | each seed | validation % | epochs | minutes | peak MB | configuration or script |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        each = ", ".join(f"{100 * value:.2f}" for value in row.test)
+        peak = "" if row.peak_mb is None else f"{row.peak_mb:.0f}"
+        lines.append(
+            f"| `{row.rule}` | **{percent(row.test)}** | {each} | {percent(row.validation)} | {row.epochs} "
+            f"| {row.minutes:.1f} | {peak} | `{row.source}` |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def by_command(known: Mapping[str, Any], dataset: str) -> list[Row]:
+    """What the configurations of a data set came to."""
+    rows = []
+    for name, entry in known.items():
+        runs = list(entry["runs"].values())
+        if runs[0]["dataset"] != dataset:
+            continue
+        rows.append(
+            Row(
+                runs[0]["rule"],
+                [made["test_accuracy"] for made in runs],
+                [made["validation_accuracy"] for made in runs],
+                runs[0]["epochs"],
+                statistics.mean(made["processor_seconds"] for made in runs) / 60,
+                max(made["peak_mb"] for made in runs),
+                f"examples/{name}.yaml",
+            )
+        )
+    return sorted(rows, key=lambda row: -statistics.mean(row.test))
+
+
+def by_script(known: Mapping[str, Any], measured: set[str]) -> list[Row]:
+    """What ``benchmarks/rules_mnist.py`` found of rules that no configuration runs."""
+    return [
+        Row(
+            name,
+            [made["test_accuracy"]],
+            [made["validation_accuracy"]],
+            made["epochs"],
+            made["processor_seconds"] / 60,
+            None,
+            f"benchmarks/rules_mnist.py FOLDER {name}",
+        )
+        for name, made in known.items()
+        if name not in measured
+    ]
+
+
+def read(name: str) -> dict[str, Any]:
+    """A file of results; empty where nothing was measured yet."""
+    path = RESULTS / name
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return found
+
+
+def page() -> str:
+    """The whole page."""
+    known = read("real_data.json")
+    parts = [HEAD, COMMAND]
+    for dataset, text in TEXTS.items():
+        rows = by_command(known, dataset)
+        parts += [text, table(rows)]
+        if dataset == "mnist":
+            more = by_script(read("rules_mnist.json"), {row.rule for row in rows})
+            if more:
+                parts += ["Rules with options that the command does not set, by script, seed 0:\n", table(more)]
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    with atomic_write(PAGE) as temporary:
+        temporary.write_text(page(), encoding="utf-8")
