@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["build_network", "check_logger", "choose_device", "describe", "load_data", "load_run", "use_threads"]
 
+_OF_SPIKES = ("spike_count", "first_spike", "van_rossum")
+"""Losses that read spikes; the others read membranes."""
+
 
 def load_data(config: TrainConfig) -> Parts[Any]:
     """The data set as configured: its source or sensor, its bins, its training split jittered.
@@ -116,7 +119,7 @@ def build_network(config: TrainConfig, data: Parts[Any]) -> neuro.Sequential:
         sizes = [math.prod(shape), *config.hidden, len(data.classes)]
         for before, after in pairwise(sizes):
             layers += [neuro.Linear(before, after), _spiking(config, after)]
-    if config.loss != "spike_count":
+    if config.loss not in _OF_SPIKES:
         layers[-1] = neuro.LI(sizes[-1], tau=config.tau, dt=config.dt, method=config.method)
     return neuro.Sequential(*layers).to(choose_device(config.device))
 

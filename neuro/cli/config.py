@@ -88,7 +88,17 @@ class TrainConfig(Settings):
         "ff",
         "ff_physical",
     ] = setting("bptt", "learning rule; neuro rules says what each is", group="training")
-    loss: Literal["spike_count", "max_membrane", "mean_membrane", "last_membrane", "softmax_sum", "tet"] = setting(
+    loss: Literal[
+        "spike_count",
+        "max_membrane",
+        "mean_membrane",
+        "last_membrane",
+        "softmax_sum",
+        "first_spike",
+        "tet",
+        "contrastive",
+        "van_rossum",
+    ] = setting(
         "spike_count", "what training lowers; for a membrane loss the last layer does not spike", group="training"
     )
     epochs: int = setting(20, "passes over the training split, at most", group="training", ge=1)

@@ -14,12 +14,20 @@ from neuro.encoding.decoders import (
     spike_rate,
 )
 from neuro.encoding.encoders import bernoulli, delta, latency, phase, poisson, rc_latency, receptive_fields, repeat
-from neuro.encoding.readouts import last_membrane, max_membrane, mean_membrane, softmax_sum, spike_count
+from neuro.encoding.readouts import (
+    first_spike,
+    last_membrane,
+    max_membrane,
+    mean_membrane,
+    softmax_sum,
+    spike_count,
+)
 
 __all__ = [
     "bernoulli",
     "delta",
     "delta_value",
+    "first_spike",
     "first_spike_time",
     "last_membrane",
     "latency",

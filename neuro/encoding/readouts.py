@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from neuro.encoding.decoders import first_spike_time
 from neuro.encoding.limits import need_lengths, need_sequence
+from neuro.errors import InputError
 
-__all__ = ["last_membrane", "max_membrane", "mean_membrane", "softmax_sum", "spike_count"]
+__all__ = ["first_spike", "last_membrane", "max_membrane", "mean_membrane", "softmax_sum", "spike_count"]
 
 
 def spike_count(output: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -70,6 +72,27 @@ def softmax_sum(output: Tensor, lengths: Tensor | None = None) -> Tensor:
     """
     votes = output.softmax(-1)
     return (votes if lengths is None else _padded(votes, lengths, 0.0, least=0)).sum(0)
+
+
+def first_spike(output: Tensor, lengths: Tensor | None = None) -> Tensor:
+    """Minus the steps before the first spike, ``[T, B, ...] -> [B, ...]``; the class that spikes first has the largest.
+
+    It is 0 for a spike at once, -T (with ``lengths`` ``[B]``, minus each sample's own steps) for none. Its gradient is that of :func:`neuro.encoding.first_spike_time`.
+
+    Raises:
+        InputError: values outside 0 to 1, which are no spikes.
+
+    >>> first_spike(Tensor([0, 0, 1, 1]).view(4, 1, 1)).tolist()
+    [[-2.0]]
+    """
+    need_sequence(output, "first_spike")
+    low, high = (float(bound) for bound in output.detach().aminmax()) if output.numel() else (0.0, 1.0)
+    if low < 0 or high > 1:
+        raise InputError(
+            f"first_spike reads spikes, 0 or 1, but the output holds {low if low < 0 else high:g}; "
+            "end the network in neurons that spike (LIF), or read its membranes (max_membrane)"
+        )
+    return -first_spike_time(output if lengths is None else _padded(output, lengths, 1.0), dt=1.0)
 
 
 def _padded(output: Tensor, lengths: Tensor, value: float, *, least: int = 1) -> Tensor:

@@ -1,12 +1,24 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from neuro.errors import InputError
-from neuro.training.losses import LOSSES, TET, Loss, choose_loss, max_membrane, mean_membrane, spike_count
+from neuro.training.losses import (
+    LOSSES,
+    TET,
+    Contrastive,
+    Loss,
+    VanRossum,
+    choose_loss,
+    first_spike,
+    max_membrane,
+    mean_membrane,
+    spike_count,
+)
 
 Y = torch.tensor([2, 0])
 
@@ -41,12 +53,12 @@ def test_max_membrane() -> None:
 
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=lambda loss: loss.name)
 def test_each_loss_has_the_gradient_of_finite_differences(loss: Loss) -> None:
-    out = torch.randn(5, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=False)
+    out = torch.rand(5, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=False)
     y = torch.tensor([3, 0, 1])
     assert torch.autograd.gradcheck(lambda o: loss(o, y), out.requires_grad_())
 
 
-@pytest.mark.parametrize("loss", [x for x in LOSSES.values() if not isinstance(x, TET)], ids=lambda loss: loss.name)
+@pytest.mark.parametrize("loss", [x for x in LOSSES.values() if type(x) is Loss], ids=lambda loss: loss.name)
 def test_the_logits_are_what_the_loss_reads(loss: Loss) -> None:
     out = output()
     assert float(torch.nn.functional.cross_entropy(loss.logits(out), Y)) == float(loss(out, Y))
@@ -87,7 +99,7 @@ def test_an_unknown_loss_suggests_the_nearest() -> None:
 
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 def test_within_lengths_it_is_the_mean_of_samples_alone(loss: Loss) -> None:
-    values = torch.randn(5, 3, 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    values = torch.rand(5, 3, 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     lengths, y = torch.tensor([5, 2, 3]), torch.tensor([3, 0, 1])
     judge = loss.within(lengths)
     alone = [float(loss(values[:n, k : k + 1], y[k : k + 1])) for k, n in enumerate(lengths.tolist())]
@@ -105,3 +117,64 @@ def test_tet_is_the_mean_of_the_steps() -> None:
     assert torch.equal(TET().logits(values), mean_membrane.logits(values))
     with pytest.raises(InputError, match=r"share=1.5 must be in 0..1"):
         TET(share=1.5)
+
+
+@pytest.mark.parametrize("loss", [mean_membrane, TET(share=0.0)], ids=lambda loss: loss.name)
+def test_a_temperature_divides_the_logits(loss: Loss) -> None:
+    values = torch.randn(5, 2, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    warm = replace(loss, temperature=4.0)
+    assert float(warm(values, Y)) == pytest.approx(float(loss(values / 4, Y)), rel=1e-12)
+    assert torch.equal(warm.logits(values), loss.logits(values))
+    with pytest.raises(InputError, match=r"temperature=0.0 of loss"):
+        replace(loss, temperature=0.0)
+
+
+def test_the_first_spike_wins_and_its_gradient_is_the_step_that_one_more_spike_would_save() -> None:
+    out = torch.zeros(6, 1, 3, dtype=torch.float64)
+    out[4, 0, 0] = out[2, 0, 1] = out[5, 0, 1] = 1
+    assert first_spike.logits(out).tolist() == [[-4, -2, -6]]
+    slope = torch.autograd.grad(first_spike.logits(out.requires_grad_())[0, 1], out)[0][:, 0, 1]
+    for t in range(6):  # the readout is linear in each spike, so toggling it is the gradient
+        changed = out.detach().clone()
+        changed[t, 0, 1] = 1 - changed[t, 0, 1]
+        gained = float(first_spike.logits(changed)[0, 1]) + 2
+        assert gained == pytest.approx(float(slope[t]) * (1 - 2 * float(out.detach()[t, 0, 1])))
+    with pytest.raises(InputError, match=r"holds 1\.5; end the network in neurons that spike"):
+        first_spike(torch.full((3, 2, 3), 1.5), Y)
+
+
+def test_contrastive_is_its_double_sum() -> None:
+    values = torch.randn(4, 5, 3, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    y = torch.tensor([0, 1, 0, 2, 0])
+    unit = [row / row.norm() for row in values.mean(0)]
+    each = []
+    for i in (0, 2, 4):  # classes 1 and 2 have one sample, and no other to be drawn to
+        below = sum(math.exp(float(unit[i] @ unit[a]) / 0.2) for a in range(5) if a != i)
+        near = [math.log(math.exp(float(unit[i] @ unit[p]) / 0.2) / below) for p in (0, 2, 4) if p != i]
+        each.append(-sum(near) / len(near))
+    expected = float(mean_membrane(values, y)) + 0.7 * sum(each) / 3
+    assert float(Contrastive(weight=0.7, spread=0.2)(values, y)) == pytest.approx(expected, rel=1e-12)
+    alone = torch.tensor([0, 1, 2, 3, 4])
+    wide = torch.randn(4, 5, 5, generator=torch.Generator().manual_seed(3))
+    assert float(Contrastive()(wide, alone)) == pytest.approx(float(mean_membrane(wide, alone)), rel=1e-6)
+    with pytest.raises(InputError, match="spread=0"):
+        Contrastive(spread=0)
+
+
+def test_van_rossum_counts_half_for_a_spike_too_many_and_nothing_for_the_pattern_itself() -> None:
+    wanted = (torch.rand(3, 400, 2, generator=torch.Generator().manual_seed(4), dtype=torch.float64) < 0.1).double()
+    loss = VanRossum(decay=20.0, targets=wanted)
+    exact = wanted[[2, 0]].transpose(0, 1)
+    assert float(loss(exact, Y)) == 0.0
+    assert loss.logits(exact).argmax(1).tolist() == [2, 0]
+    more = exact.clone()
+    more[5, 0, 1] += 1
+    geometric = sum(math.exp(-2 * k / 20) for k in range(395)) / 20
+    assert float(loss(more, Y)) == pytest.approx(geometric / 2, rel=1e-12)
+    assert geometric == pytest.approx(0.5, abs=0.03)
+    late = torch.zeros(400, 1, 2, dtype=torch.float64)
+    late[7, 0, 0] = 1
+    near, far = (VanRossum(decay=20.0, targets=late.roll(n, 0).transpose(0, 1)) for n in (2, 30))
+    assert float(near(late, torch.tensor([0]))) < float(far(late, torch.tensor([0]))) < 1
+    with pytest.raises(InputError, match=r"give \[classes, 9, 2\]"):
+        loss(torch.zeros(9, 2, 2), Y)
