@@ -17,7 +17,7 @@ from neuro.neurons.delayed_recurrent import DelayedRecurrent
 from neuro.neurons.recurrent import Recurrent
 from neuro.synapses import Conv1d, Conv2d, Flatten, Linear, OneToOne, SparseLinear, SumPool2d
 
-__all__ = ["Block", "add_grad", "chain"]
+__all__ = ["Block", "add_grad", "chain", "is_constant"]
 
 _AFFINE = (Conv1d, Conv2d, Flatten, Linear, OneToOne, SparseLinear, SumPool2d)
 _SPATIAL = Route(cut_time=True, cut_recurrence=True)
@@ -38,7 +38,10 @@ class Block:
     neurons: Cell | Recurrent | None
 
     def drive(self, x: Tensor) -> Tensor:
-        """What the synapses make of ``x [T, B, ...]``."""
+        """What the synapses make of ``x [T, B, ...]``; once, where one picture is shown all the time."""
+        if is_constant(x):
+            made = self.drive(x[:1])
+            return made.expand(len(x), *made.shape[1:])
         for synapse in self.synapses:
             x = synapse(x)
         return x
@@ -104,6 +107,11 @@ def _add_dense(layer: Linear, pre: Tensor, ones: Tensor, post: Tensor) -> None:
         add_grad(layer.weight, post.flatten(0, 1).t() @ pre.flatten(0, 1))
     if layer.bias is not None and layer.bias.requires_grad:
         add_grad(layer.bias, ones @ post.sum(1))
+
+
+def is_constant(x: Tensor) -> bool:
+    """Whether all steps of ``x [T, ...]`` are one piece of memory, as ``torch.Tensor.expand`` makes it."""
+    return len(x) > 1 and x.stride(0) == 0
 
 
 def add_grad(parameter: Tensor, grad: Tensor | None) -> None:

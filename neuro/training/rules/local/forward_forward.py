@@ -14,7 +14,7 @@ from torch.nn import functional
 from neuro.errors import InputError, unknown_name
 from neuro.layer import StatefulLayer
 from neuro.training.rules.base import About, Rule, RuleResult
-from neuro.training.rules.local.chain import Block, chain
+from neuro.training.rules.local.chain import Block, chain, is_constant
 from neuro.training.rules.local.projected import running_mean
 from neuro.training.rules.local.sweep import Sweep, run
 from neuro.training.rules.local.three_factor import Loss, check_whole, loss_and_error, width
@@ -111,7 +111,7 @@ class ForwardForward(Rule):
         hidden, last = self.stages(net)
         classes = width(last)
         wrong = (y + torch.randint(1, classes, y.shape, device=y.device)) % classes
-        both = torch.cat([self.embed(x, y, classes), self.embed(x, wrong, classes)], 1)
+        both = self.embed(_twice(x), torch.cat([y, wrong]), classes)
         self._contrast(hidden, both, torch.arange(2 * len(y), device=y.device) < len(y))
         return self._read_out(hidden, last, x, y, loss)
 
@@ -125,6 +125,8 @@ class ForwardForward(Rule):
 
     def embed(self, x: Tensor, y: Tensor, classes: int) -> Tensor:
         """``x [T, B, ...]`` with its first ``classes`` inputs overwritten by the label."""
+        if is_constant(x):
+            return self.embed(x[:1], y, classes).expand(x.shape)
         made = x.flatten(2).clone()
         if made.shape[2] < classes:
             raise InputError(
@@ -211,6 +213,13 @@ class ForwardForward(Rule):
         for part, known in zip(parts, error.split(self.chunk), strict=True):
             outputs.append(sweep.learn(0, part, partial(_first, known)))
         return RuleResult(value, torch.cat(outputs))
+
+
+def _twice(x: Tensor) -> Tensor:
+    """``[T, 2 B, ...]``, still one piece of memory for all steps if ``x`` is."""
+    if is_constant(x):
+        return _twice(x[:1]).expand(len(x), -1, *x.shape[2:])
+    return torch.cat([x, x], 1)
 
 
 def _first(known: Tensor, _output: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from neuro.training.rules.base import About
 from neuro.training.rules.local.chain import Block, add_grad, chain
 from neuro.training.rules.local.fixed_random import BASES, basis
 from neuro.training.rules.local.sweep import Sweep
-from neuro.training.rules.local.three_factor import Seen, ThreeFactor, check_whole, one_hot, width
+from neuro.training.rules.local.three_factor import Seen, ThreeFactor, auxiliary_key, check_whole, one_hot, width
 from neuro.training.rules.local.trace import Response, leak
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class LLSModulated(LLS):
         classes = width(blocks[-1])
         like = next(net.parameters())
         draw = torch.Generator().manual_seed(self.seed)
-        made = {_key(b.name): nn.Parameter(self._start(classes, draw).to(like)) for b in blocks[:-1]}
+        made = {auxiliary_key(b.name): nn.Parameter(self._start(classes, draw).to(like)) for b in blocks[:-1]}
         return replace(self, auxiliary=nn.ParameterDict(made))
 
     def _start(self, classes: int, draw: torch.Generator) -> Tensor:
@@ -111,12 +111,12 @@ class LLSModulated(LLS):
         return error * own.detach()
 
     def _own(self, seen: Seen) -> nn.Parameter:
-        if not isinstance(self.auxiliary, nn.ParameterDict) or _key(seen.name) not in self.auxiliary:
+        if not isinstance(self.auxiliary, nn.ParameterDict) or auxiliary_key(seen.name) not in self.auxiliary:
             raise InputError(
                 f"{type(self).__name__} has weights of its own that learn; call rule = rule.prepare(net) first, and "
                 "give rule.auxiliary.parameters() to the optimizer too (neuro.fit does)"
             )
-        parameter: nn.Parameter = self.auxiliary[_key(seen.name)]
+        parameter: nn.Parameter = self.auxiliary[auxiliary_key(seen.name)]
         return parameter
 
 
@@ -200,19 +200,20 @@ class _TwoTimings(Sweep):
         self._tess = rule
         self._slopes: dict[int, Tensor] = {}
 
-    def write(self, i: int, x: Tensor, drive: Tensor, output: Tensor, signal: Tensor) -> None:
+    def write(self, i: int, x: Tensor, drive: Tensor, output: Tensor, signal: Tensor) -> Tensor:
         """Both terms for hidden blocks; the last one learns as in every rule."""
         if i == len(self.blocks) - 1:
-            super().write(i, x, drive, output, signal)
-            return
+            return super().write(i, x, drive, output, signal)
         block, rule = self.blocks[i], self._tess
         (slope,) = torch.autograd.grad(output, drive, torch.ones_like(output), retain_graph=True)
         before = self._slopes.get(i, torch.zeros_like(slope[0]))
         traces = leak(rule.post_decay, slope)(slope, before.unsqueeze(0))[0]
         self._slopes[i] = traces[-1]
         earlier = torch.cat([before.unsqueeze(0), traces[:-1]])
-        block.add_synaptic(*self.pre_factor(i, x), rule.causal * self.post_factor(block, drive, output, signal))
+        post = self.post_factor(block, drive, output, signal)
+        block.add_synaptic(*self.pre_factor(i, x), rule.causal * post)
         block.add_synaptic(x, x.new_ones(len(x)), rule.acausal * signal * earlier)
+        return post
 
     def response(self, i: int, like: Tensor) -> Response:
         """In hidden blocks the trace of the rule, not that of the membrane."""
@@ -224,8 +225,3 @@ def _check_vectors(kind: str, temperature: float) -> None:
         raise unknown_name("kind of label vectors", str(kind), BASES)
     if not temperature > 0:
         raise InputError(f"temperature={temperature!r} must be above 0")
-
-
-def _key(name: str) -> str:
-    """A name that a parameter may have."""
-    return f"layer_{name}"

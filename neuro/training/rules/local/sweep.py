@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuro.training.rules.local.chain import Block, add_grad
+from neuro.training.rules.local.chain import Block, add_grad, is_constant
 from neuro.training.rules.local.trace import Response, leak, membrane_response
 
 __all__ = ["Sweep", "run", "stretches"]
@@ -46,12 +46,20 @@ class Sweep:
         self.write(i, x, drive, output, modulate(made))
         return made
 
-    def write(self, i: int, x: Tensor, drive: Tensor, output: Tensor, signal: Tensor) -> None:
-        """Add the product of the three factors to every ``.grad`` of block ``i``."""
+    def write(self, i: int, x: Tensor, drive: Tensor, output: Tensor, signal: Tensor) -> Tensor:
+        """Add the product of the three factors to every ``.grad`` of block ``i``.
+
+        Returns:
+            Modulator times postsynaptic factor, shaped as the drive.
+        """
         block = self.blocks[i]
         post = self.post_factor(block, drive, output, signal)
-        block.add_synaptic(*self.pre_factor(i, x), post)
+        if is_constant(x) and (i, "input") not in self._traces:
+            block.add_synaptic(x[:1], x.new_ones(1), self._gathered(i, x, post))
+        else:
+            block.add_synaptic(*self.pre_factor(i, x), post)
         self.add_recurrent(i, output.detach(), post)
+        return post
 
     def add_recurrent(self, i: int, output: Tensor, post: Tensor) -> None:
         """The same for recurrent weights of block ``i``, if it has any; both are ``[t, B, *size]``."""
@@ -74,6 +82,13 @@ class Sweep:
     def pre_factor(self, i: int, x: Tensor) -> tuple[Tensor, Tensor]:
         """Traces of the input ``[t, B, ...]`` and of an input that is always one, ``[t]``."""
         return self._filter(i, "input", x), self._filter(i, "one", x.new_ones(len(x)))
+
+    def _gathered(self, i: int, x: Tensor, post: Tensor) -> Tensor:
+        """``sum_t post(t) trace(t) / x`` for an input that is ``x`` from the first step on, ``[1, B, *size]``."""
+        ones = self._filter(i, "one", x.new_ones(len(x)))
+        state = self._traces[i, "one"]
+        self._traces[i, "input"] = state.view(-1, *(1,) * (x.dim() - 1)) * x[0]
+        return torch.tensordot(ones, post, 1).unsqueeze(0)
 
     def response(self, i: int, like: Tensor) -> Response:
         """The filter that makes the traces of block ``i``: that of its membrane; no memory where there is none."""

@@ -25,7 +25,7 @@ from neuro.training.rules.local.sweep import Sweep, run
 if TYPE_CHECKING:
     from neuro.network import Network
 
-__all__ = ["Loss", "Seen", "ThreeFactor", "check_whole", "loss_and_error", "one_hot", "width"]
+__all__ = ["Loss", "Seen", "ThreeFactor", "auxiliary_key", "check_whole", "loss_and_error", "one_hot", "width"]
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -166,6 +166,11 @@ def width(block: Block) -> int:
 def one_hot(seen: Seen) -> Tensor:
     """``[B, C]`` of the dtype of the activity."""
     return functional.one_hot(seen.y, seen.classes).to(seen.post)
+
+
+def auxiliary_key(name: str) -> str:
+    """Under what a rule keeps what it learns for the block of that name: a name that a parameter may have."""
+    return f"layer_{name.replace('.', '/')}"
 
 
 def check_whole(name: str, value: object, low: int) -> None:
