@@ -10,7 +10,7 @@ from neuro.neurons.delayed_recurrent import DelayedRecurrent
 from neuro.neurons.elstm import ELSTM
 from neuro.neurons.gated import EGRU
 from neuro.neurons.hoyer import ONE_STEP, Hoyer
-from neuro.neurons.integrate_and_fire import IF, LI, LIF, CuBaLIF
+from neuro.neurons.integrate_and_fire import IF, LI, LIF, CuBaLIF, PrimedIF
 from neuro.neurons.kuramoto import AKOrN
 from neuro.neurons.leaky_rnn import LeakyRNN
 from neuro.neurons.linear_recurrence import GatedLRU, LRUBlock
@@ -61,6 +61,7 @@ __all__ = [
     "Izhikevich",
     "LRUBlock",
     "LeakyRNN",
+    "PrimedIF",
     "ResonateAndFire",
     "SEAdLIF",
     "ShortTermPlasticity",
@@ -68,7 +69,7 @@ __all__ = [
     "SlidingPSN",
 ]
 
-_INTEGRATE_AND_FIRE = (LIF, CuBaLIF, IF, LI)
+_INTEGRATE_AND_FIRE = (LIF, CuBaLIF, IF, PrimedIF, LI)
 _ADAPTIVE = (PLIF, ALIF, AdLIF, SEAdLIF)
 _NONLINEAR = (QIF, EIF, AdEx, Izhikevich)
 _RESONATE = (ResonateAndFire, LRU, EventGate)

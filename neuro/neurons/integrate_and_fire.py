@@ -13,7 +13,7 @@ from types import MappingProxyType
 from neuro.kernels.compiler.equations import Equations, Parameter
 from neuro.neurons.cell import Cell
 
-__all__ = ["IF", "LI", "LIF", "CuBaLIF"]
+__all__ = ["IF", "LI", "LIF", "CuBaLIF", "PrimedIF"]
 
 _TAU = Parameter(20e-3, "s", positive=True, doc="membrane time constant")
 _R = Parameter(1.0, "ohm", doc="membrane resistance")
@@ -81,6 +81,35 @@ class IF(Cell):
     """
 
     equations = Equations("IF", "dv/dt = r*x" + _SPIKE, {"r": _R, **_FIRING})
+
+
+class PrimedIF(Cell):
+    """Integrate-and-fire that starts part of the way: ``v[t] = v[t-1] + x[t]``, a spike where ``v >= v_threshold``.
+
+    The membrane begins at ``primed * v_threshold`` and loses ``v_threshold`` [V] with a spike, so a constant input
+    ``x`` (what one step adds, V) of at most the threshold makes ``floor(T x / v_threshold + primed)`` spikes in T steps:
+    with the half that is the default, its count is rounded to the nearest instead of down. Bu et al. 2022, "Optimal
+    ANN-SNN conversion for high-accuracy and ultra-low-latency spiking neural networks" (eq. 6 and theorem 2).
+
+    >>> import torch
+    >>> z, _ = PrimedIF(1)(torch.full((4, 1, 1), 0.4))
+    >>> z.flatten().tolist()
+    [0.0, 1.0, 0.0, 1.0]
+    """
+
+    equations = Equations(
+        "PrimedIF",
+        """
+        v' = v + x
+        start v = primed*v_threshold
+        spike when v >= v_threshold
+        reset subtract: v = v - v_threshold
+        """,
+        {
+            "v_threshold": Parameter(1.0, "V", positive=True, doc="firing threshold"),
+            "primed": Parameter(0.5, "1", doc="share of the threshold at which the membrane begins"),
+        },
+    )
 
 
 class LI(Cell):

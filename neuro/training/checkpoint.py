@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SECTION", "AtomicCheckpointIO", "check_architecture", "read_checkpoint"]
 
-_DAMAGE = (pickle.UnpicklingError, AttributeError, EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError)
+_DAMAGE = (pickle.UnpicklingError, AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 
 SECTION = "neuro"
 """The key of a checkpoint under which everything that is not Lightning's own stands."""
