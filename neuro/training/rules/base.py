@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -13,6 +13,7 @@ from neuro.errors import InputError
 
 if TYPE_CHECKING:
     from neuro.network import Network
+    from neuro.training.losses import Loss
 
 __all__ = ["About", "Rule", "RuleResult", "detached", "need_whole"]
 
@@ -38,10 +39,34 @@ class About:
 
 @dataclass(frozen=True)
 class RuleResult:
-    """What a rule saw on the way: loss (scalar) and output ``[T, B, C]``, both detached."""
+    """What a rule saw on the way, detached.
+
+    Args:
+        loss: a scalar.
+        kept: the output ``[T, B, C]`` where the rule kept it.
+        logits: ``[B, C]`` where the loss read the output a stretch at a time and none was kept.
+    """
 
     loss: Tensor
-    output: Tensor
+    kept: Tensor | None
+    logits: Tensor | None = None
+
+    @property
+    def output(self) -> Tensor:
+        """The output ``[T, B, C]``.
+
+        Raises:
+            InputError: it was not kept.
+        """
+        if self.kept is None:
+            raise InputError(
+                "the rule read the output a stretch at a time and kept the logits only; use result.logits, or run net(x)"
+            )
+        return self.kept
+
+    def read(self, loss: Loss) -> Tensor:
+        """The logits ``[B, C]`` of the loss that the rule was given."""
+        return loss.logits(self.output) if self.logits is None else self.logits
 
 
 class Rule(ABC):
@@ -74,6 +99,17 @@ class Rule(ABC):
             y: ``[B]`` int64 targets.
             loss: (output ``[T, B, C]``, y) -> scalar.
         """
+
+    def updates(
+        self, net: Network, x: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor]
+    ) -> Iterator[RuleResult]:
+        """As :meth:`backward`, pausing wherever ``.grad`` holds what the optimizer is to spend.
+
+        Most rules pause once, at the end of the sequence; one that learns online does so within it. Step the optimizer
+        and clear ``.grad`` at each pause. The last result is that of the whole sequence. ``x`` is ``[T, B, ...]``,
+        ``y`` ``[B]``.
+        """
+        yield self.backward(net, x, y, loss)
 
 
 def detached(state: Any) -> Any:

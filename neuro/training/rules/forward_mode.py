@@ -1,77 +1,82 @@
 """Rules that go forward in time: traces instead of a stored past.
 
-The sequence runs in stretches; what is carried from one to the next does not grow with T. Where the loss is a sum
-over steps, nothing needs to be known of later steps. The output is computed first, so that any loss can be used.
+The sequence runs in stretches; what is carried from one to the next does not grow with T. Where an error waits for later
+steps, by the loss or by the memory of the readout, the output is computed first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from neuro.errors import InputError, unknown_name
-from neuro.kernels import Route
 from neuro.kernels.scans.eligibility import Traces, eligibility
 from neuro.network import leaves
 from neuro.neurons.elstm import ELSTM
 from neuro.neurons.recurrent import Recurrent
 from neuro.synapses import Linear
-from neuro.training.rules.base import About, Rule, RuleResult, need_whole
+from neuro.training.rules.base import About, RuleResult
 from neuro.training.rules.local.chain import Block, add_grad, chain
 from neuro.training.rules.local.sweep import stretches
+from neuro.training.rules.online import OnlineRule, Reading
+from neuro.training.rules.readout import Readout
 
 if TYPE_CHECKING:
     from neuro.network import Network
 
 __all__ = ["FEEDBACK", "RTRL", "EProp"]
 
-_READOUT = Route(cut_recurrence=True)
-
 FEEDBACK = ("symmetric", "random", "adaptive")
 
 
 @dataclass(frozen=True)
-class _Forward(Rule):
+class _Forward(OnlineRule):
     """Rules that carry a sensitivity for every synapse of dense layers.
 
-    The readout's few neurons are run over the whole sequence first, and the error goes back through their memory: so any
-    loss and any readout can be used, and a leaky readout is as exact as eligibility traces low-pass filtered by it.
+    The error goes back through the memory of the readout's few neurons: so any loss and any readout can be used, and a
+    leaky readout is as exact as eligibility traces low-pass filtered by it.
     """
 
-    mixed_precision: ClassVar[bool] = False
+    def updates(
+        self, net: Network, x: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor]
+    ) -> Iterator[RuleResult]:
+        """As in :meth:`OnlineRule.updates`, ``x`` is ``[T, B, ...]``, ``y`` ``[B]``; the readout may have no memory."""
+        readout = chain(net, type(self).__name__)[-1]
+        if self.every is not None and readout.neurons is not None:
+            raise InputError(
+                f"{type(self).__name__} with every={self.every} learns within the sequence, but the neurons of the last layer "
+                f"{readout.name!r} remember, so that errors of later steps go back to it; end the network in Linear, or use "
+                "rules.OTTT(every=...)"
+            )
+        return super().updates(net, x, y, loss)
 
-    chunk: int = 32
-
-    def __post_init__(self) -> None:
-        need_whole("chunk", self.chunk)
-
-    def backward(self, net: Network, x: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> RuleResult:
-        """As in :meth:`Rule.backward`."""
+    def stretches(self, net: Network, x: Tensor, read: Reading, chunk: int) -> Iterator[RuleResult]:
+        """As in :meth:`OnlineRule.stretches`; ``x`` is ``[T, B, ...]``."""
         blocks = chain(net, type(self).__name__)
         for block in blocks:
             self._check(block)
-        hidden, readout = [_Carried(b) for b in blocks[:-1]], blocks[-1]
-        with torch.no_grad():
-            drive = torch.cat([readout.drive(part) for part in stretches(blocks[:-1], x, self.chunk)])
-        result, told = _judge(readout, drive, y, loss)
-        ways = self._ways_back(blocks, told)
-        for part, error in zip(x.split(self.chunk), told.split(self.chunk), strict=True):
+        hidden, last = [_Carried(b) for b in blocks[:-1]], blocks[-1]
+        readout, ways = Readout(last, read, len(x)), self._ways_back(blocks)
+        if readout.waits(chunk):
+            readout.read_all(last.drive(part) for part in stretches(blocks[:-1], x, chunk))
+        for start, part in zip(range(0, len(x), chunk), x.split(chunk), strict=True):
             inputs = [part]
             for layer in hidden:
                 inputs.append(layer.run(inputs[-1]))
+            error = readout.told(last.drive(inputs[-1]).detach(), start)
             self._learn_way_back(ways, inputs[-1], error)
             signals = self._signals(blocks, hidden, ways, error)
             with torch.no_grad():
-                _spread(_outer(error, _columns(inputs[-1], readout)), readout)
+                _spread(_outer(error, _columns(inputs[-1], last)), last)
                 for layer, given, signal in zip(hidden, inputs[:-1], signals, strict=True):
                     layer.learn(given, signal)
-        return result
+            yield read.result
 
-    def _ways_back(self, blocks: tuple[Block, ...], like: Tensor) -> list[Tensor] | None:
+    def _ways_back(self, blocks: tuple[Block, ...]) -> list[Tensor] | None:
         """Weights ``[C, N]`` by which the error reaches each hidden block; None for the network's own."""
         return None
 
@@ -115,17 +120,21 @@ class RTRL(_Forward):
     about: ClassVar[About] = About(
         paper="Williams & Zipser 1989, A learning algorithm for continually running fully recurrent neural networks; "
         "Irie et al. 2024, Exploring the promise and limits of real-time recurrent learning",
-        memory="a few numbers for each synapse and sample (for each input and sample where neurons share their constants), and the output",
+        memory="flat in T: a few numbers for each synapse and sample (for each input and sample where neurons share their constants)",
         time="a few operations for each synapse, sample and step",
         needs="a chain of Linear layers and cells without recurrent synapses, or of Linear and ELSTM layers; any loss",
         exact="for one hidden layer, whatever the readout",
     )
 
-    def backward(self, net: Network, x: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> RuleResult:
-        """As in :meth:`Rule.backward`; an :class:`neuro.ELSTM` carries sensitivities of its own."""
-        if any(isinstance(layer, ELSTM) for _, layer in leaves(net)):
-            return _by_layers(net, x, y, loss, self.chunk)
-        return super().backward(net, x, y, loss)
+    def updates(
+        self, net: Network, x: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor]
+    ) -> Iterator[RuleResult]:
+        """As in :meth:`OnlineRule.updates`, ``x`` is ``[T, B, ...]``, ``y`` ``[B]``; the readout may have no memory."""
+        return OnlineRule.updates(self, net, x, y, loss) if _is_gated(net) else super().updates(net, x, y, loss)
+
+    def stretches(self, net: Network, x: Tensor, read: Reading, chunk: int) -> Iterator[RuleResult]:
+        """As in :meth:`OnlineRule.stretches`, ``x`` is ``[T, B, ...]``; an :class:`neuro.ELSTM` carries sensitivities of its own."""
+        return _by_layers(net, x, read, chunk) if _is_gated(net) else super().stretches(net, x, read, chunk)
 
     def _check(self, block: Block) -> None:
         if isinstance(block.neurons, Recurrent):
@@ -160,7 +169,7 @@ class EProp(_Forward):
 
     about: ClassVar[About] = About(
         paper="Bellec et al. 2020, A solution to the learning dilemma for recurrent networks of spiking neurons",
-        memory="a few numbers for each synapse and sample (for each input and sample where neurons share their constants), and the output",
+        memory="flat in T: a few numbers for each synapse and sample (for each input and sample where neurons share their constants)",
         time="a few operations for each synapse, sample and step",
         needs="a chain of Linear layers and cells, recurrent or not; fixed feedback weights where asked for; any loss",
         exact="for one hidden layer, but for what recurrent spikes pass on; feedback symmetric",
@@ -182,7 +191,7 @@ class EProp(_Forward):
             return self
         blocks = chain(net, "EProp")
         made = {str(i): nn.Parameter(self._random(i, blocks)) for i in range(len(blocks) - 1)}
-        return EProp(self.chunk, self.feedback, self.seed, nn.ParameterDict(made))
+        return replace(self, weights=nn.ParameterDict(made))
 
     def _random(self, i: int, blocks: tuple[Block, ...]) -> Tensor:
         """Feedback ``[C, N]`` onto block ``i``, of the scale of the output's initial weights."""
@@ -193,7 +202,7 @@ class EProp(_Forward):
         scaled: Tensor = (drawn / size[1] ** 0.5).to(readout)
         return scaled
 
-    def _ways_back(self, blocks: tuple[Block, ...], like: Tensor) -> list[Tensor] | None:
+    def _ways_back(self, blocks: tuple[Block, ...]) -> list[Tensor] | None:
         if self.feedback == "symmetric":
             return None
         if self.feedback == "random":
@@ -221,7 +230,8 @@ class _Carried:
     def run(self, x: Tensor) -> Tensor:
         """Forward ``[t, B, I]`` to ``[t, B, N]``, keeping the graph of each step by itself."""
         with torch.no_grad():
-            self.drive = self.block.drive(x)
+            drive = self.block.drive(x)
+        self.drive = drive.to(_weight(self.block).dtype)  # a product under torch.autocast is in half precision
         self.drive.requires_grad_()
         with torch.enable_grad():
             self.output, self.before = self.block.respond(self.drive, self.before)
@@ -234,7 +244,8 @@ class _Carried:
 
     def learn(self, x: Tensor, signal: Tensor) -> None:
         """Add to ``.grad`` what this stretch is worth."""
-        cell, drive, columns = self.block.cell, self.drive.detach(), _columns(x, self.block)
+        cell, drive = self.block.cell, self.drive.detach()
+        columns, signal = _columns(x, self.block).to(drive), signal.to(drive)
         assert cell is not None  # blocks without neurons come last only
         if self.block.recurrent is not None:
             output = self.output.detach()
@@ -252,21 +263,6 @@ class _Carried:
         into = [(v, g.sum() if v.dim() == 0 else g) for v, g in held if v.requires_grad]
         if into:
             torch.autograd.backward([v for v, _ in into], [g for _, g in into])
-
-
-def _judge(
-    readout: Block, drive: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor]
-) -> tuple[RuleResult, Tensor]:
-    """The loss, and its derivative ``[T, B, C]`` by what drives the readout, through the readout's own memory."""
-    drive = drive.requires_grad_()
-    learned = [] if readout.cell is None else [p for p in readout.neurons.parameters() if p.requires_grad]  # type: ignore[union-attr]
-    with torch.enable_grad():
-        output = drive if readout.neurons is None else readout.neurons(drive, None, route=_READOUT)[0]
-        value = loss(output, y)
-        told, *others = torch.autograd.grad(value, [drive, *learned], allow_unused=True)
-    for parameter, grad in zip(learned, others, strict=True):
-        add_grad(parameter, grad)
-    return RuleResult(value.detach(), output.detach()), told
 
 
 def _weight(block: Block) -> Tensor:
@@ -298,7 +294,11 @@ def _spread(grad: Tensor, block: Block) -> None:
             add_grad(parameter, part.contiguous())
 
 
-def _by_layers(net: Network, x: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor], chunk: int) -> RuleResult:
+def _is_gated(net: Network) -> bool:
+    return any(isinstance(layer, ELSTM) for _, layer in leaves(net))
+
+
+def _by_layers(net: Network, x: Tensor, read: Reading, chunk: int) -> Iterator[RuleResult]:
     """RTRL of a sequence of eLSTM and Linear layers."""
     layers = list(leaves(net))
     if other := [(n, type(m).__name__) for n, m in layers if type(m) not in (ELSTM, Linear)]:
@@ -306,17 +306,16 @@ def _by_layers(net: Network, x: Tensor, y: Tensor, loss: Callable[[Tensor, Tenso
             f"RTRL takes an ELSTM together with ELSTM and Linear layers only, not layer {other[0][0]!r} ({other[0][1]}); "
             "use rule='bptt'"
         )
-    with torch.no_grad():
-        output = net(x)[0]
-    value = loss(output.requires_grad_(), y)
-    (error,) = torch.autograd.grad(value, output)
+    if read.waits(chunk):
+        read.read_all(_forward(layers, x, chunk))
     states: dict[str, Any] = dict.fromkeys(n for n, _ in layers)
     traces: dict[str, Any] = dict(states)
-    for part, signal in zip(x.split(chunk), error.split(chunk), strict=True):
+    for start, part in zip(range(0, len(x), chunk), x.split(chunk), strict=True):
         inputs = [part]
         with torch.no_grad():
             for name, layer in layers:
-                inputs.append(layer(inputs[-1], states[name])[0] if isinstance(layer, ELSTM) else layer(inputs[-1]))
+                inputs.append(_through(layer, inputs[-1], states[name])[0])
+        signal = read.told(inputs[-1], start)
         for (name, layer), given in zip(reversed(layers), reversed(inputs[:-1]), strict=True):
             if isinstance(layer, ELSTM):
                 made = layer.rtrl(given, signal, states[name], traces[name])
@@ -330,4 +329,18 @@ def _by_layers(net: Network, x: Tensor, y: Tensor, loss: Callable[[Tensor, Tenso
             for parameter, grad in found:
                 if parameter.requires_grad:
                     add_grad(parameter, grad)
-    return RuleResult(value.detach(), output.detach())
+        yield read.result
+
+
+def _forward(layers: list[tuple[str, nn.Module]], x: Tensor, chunk: int) -> Iterator[Tensor]:
+    """The output, in stretches ``[t, B, C]``."""
+    states: dict[str, Any] = dict.fromkeys(n for n, _ in layers)
+    for part in x.split(chunk):
+        for name, layer in layers:
+            part, states[name] = _through(layer, part, states[name])
+        yield part
+
+
+def _through(layer: nn.Module, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+    made: tuple[Tensor, Any] = layer(x, state) if isinstance(layer, ELSTM) else (layer(x), None)
+    return made

@@ -1,21 +1,23 @@
 """Online training through time: presynaptic traces instead of a stored past.
 
-The sequence runs in stretches; what is carried from one to the next does not grow with T. The output is computed
-first, so that any loss can be used; of a loss that is a sum over steps, no step needs to know of later ones.
+The sequence runs in stretches; what is carried from one to the next does not grow with T. A loss that is a sum over
+steps is learnt from as it comes; for any other the output is computed first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
-from neuro.training.rules.base import About, Rule, RuleResult, need_whole
+from neuro.training.rules.base import About, RuleResult
 from neuro.training.rules.local.chain import Block, add_grad, chain
-from neuro.training.rules.local.sweep import Sweep, run
+from neuro.training.rules.local.sweep import Sweep, stretches
+from neuro.training.rules.online import OnlineRule, Reading
 
 if TYPE_CHECKING:
     from neuro.network import Network
@@ -23,18 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["OTTT"]
 
 
-def _judged(
-    blocks: tuple[Block, ...], x: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor], chunk: int
-) -> Any:
-    """Output, loss and ``dL/d(output)`` ``[T, B, C]``."""
-    output = run(blocks, x, chunk).requires_grad_()
-    value = loss(output, y)
-    (error,) = torch.autograd.grad(value, output)
-    return output.detach(), value.detach(), error
-
-
 @dataclass(frozen=True)
-class OTTT(Rule):
+class OTTT(OnlineRule):
     """Online training through time: the error of a step by itself, times a trace of the presynaptic spikes.
 
     ``dL/dW = sum_t g[t] a[t]``, ``a[t] = lambda a[t-1] + x[t]``, with g the gradient by the currents in which membranes of
@@ -43,34 +35,33 @@ class OTTT(Rule):
 
     Args:
         chunk: steps run at once; changes memory, not results.
+        every: steps after which :meth:`updates` pauses for the optimizer, 1 for the online form of the paper (OTTT_O); the
+            loss must be a sum over steps then, as :data:`neuro.losses.tet` is. None: at the end of the sequence.
 
     Raises:
-        InputError: a network that is no chain of affine synapses and cells declared by equations.
+        InputError: a network that is no chain of affine synapses and cells declared by equations; a loss that is known at
+            the end only, with ``every``.
     """
-
-    chunk: int = 32
 
     about: ClassVar[About] = About(
         paper="Xiao et al. 2022, Online training through time for spiking neural networks",
-        memory="one trace for each presynaptic neuron, one chunk, and the output",
-        time="a second forward pass, traces, and a backward pass without time",
+        memory="flat in T: one trace for each presynaptic neuron, and one chunk",
+        time="traces, and a backward pass without time; a second forward pass but for losses that are sums over steps",
         needs="a chain of dense or convolutional synapses and cells, no normalisation in training; any loss",
         exact="for the weights of one layer without reset edge, neurons sharing their time constants",
     )
 
-    def __post_init__(self) -> None:
-        need_whole("chunk", self.chunk)
-
-    def backward(self, net: Network, x: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> RuleResult:
-        """As in :meth:`Rule.backward`."""
+    def stretches(self, net: Network, x: Tensor, read: Reading, chunk: int) -> Iterator[RuleResult]:
+        """As in :meth:`OnlineRule.stretches`; ``x`` is ``[T, B, ...]``."""
         blocks = chain(net, "OTTT")
-        output, value, error = _judged(blocks, x, y, loss, self.chunk)
+        if read.waits(chunk):
+            read.read_all(stretches(blocks, x, chunk))
         sweep = Sweep(blocks, "OTTT")
-        for part, told in zip(x.split(self.chunk), error.split(self.chunk), strict=True):
-            self._stretch(blocks, sweep, part, told)
-        return RuleResult(value, output)
+        for start, part in zip(range(0, len(x), chunk), x.split(chunk), strict=True):
+            self._stretch(blocks, sweep, part, partial(read.told, start=start))
+            yield read.result
 
-    def _stretch(self, blocks: tuple[Block, ...], sweep: Sweep, x: Tensor, error: Tensor) -> None:
+    def _stretch(self, blocks: tuple[Block, ...], sweep: Sweep, x: Tensor, told: Callable[[Tensor], Tensor]) -> None:
         inputs, drives, outputs = [], [], []
         with torch.enable_grad():
             for i, block in enumerate(blocks):
@@ -80,7 +71,7 @@ class OTTT(Rule):
                 x, sweep.states[i] = block.respond(drives[-1], sweep.states[i])
                 outputs.append(x.detach())
             learned = [p for b in blocks if b.cell is not None for p in b.cell.parameters() if p.requires_grad]
-            signals = torch.autograd.grad(x, [*drives, *learned], error, allow_unused=True)
+            signals = torch.autograd.grad(x, [*drives, *learned], told(outputs[-1]), allow_unused=True)
         with torch.no_grad():
             for parameter, grad in zip(learned, signals[len(drives) :], strict=True):
                 add_grad(parameter, grad)

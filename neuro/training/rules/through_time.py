@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -13,11 +13,14 @@ from torch import Tensor
 from neuro.errors import InputError
 from neuro.kernels import Route
 from neuro.training.rules.base import About, Rule, RuleResult, detached, need_whole
+from neuro.training.rules.online import OnlineRule, Reading, reading
 
 if TYPE_CHECKING:
     from neuro.network import Network
 
 __all__ = ["BPTT", "SLTT", "SLTTK", "TBPTT"]
+
+_SPATIAL = Route(cut_time=True)
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class TBPTT(Rule):
     """Truncated back-propagation through time: no gradient crosses from one stretch of ``steps`` to the next.
 
     Williams & Peng 1990, "An efficient gradient-based algorithm for on-line training of recurrent network
-    trajectories". The sequence runs in stretches, twice, as in :class:`SLTT`; with ``steps`` at least T it is :class:`BPTT`.
+    trajectories". The sequence runs in stretches as in :class:`SLTT`; with ``steps`` at least T it is :class:`BPTT`.
 
     Args:
         steps: length of a stretch; memory saved for backward is that of one.
@@ -76,8 +79,8 @@ class TBPTT(Rule):
 
     about: ClassVar[About] = About(
         paper="Williams & Peng 1990, An efficient gradient-based algorithm for on-line training of recurrent network trajectories",
-        memory="that of one stretch, and the output",
-        time="a second forward pass and one backward pass",
+        memory="flat in T: that of one stretch",
+        time="one backward pass; a second forward pass but for losses that are sums over steps",
         needs="any network, any loss",
         exact="for what takes no longer than a stretch; everywhere with steps >= T",
     )
@@ -87,51 +90,46 @@ class TBPTT(Rule):
 
     def backward(self, net: Network, x: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> RuleResult:
         """As in :meth:`Rule.backward`; ``x`` counts as data: a graph behind it is walked once per stretch."""
-        route = Route(cut_reset=self.cut_reset)
-        if len(x) <= self.steps:
-            return _one_shot(net, x, y, loss, route)
-        return _in_chunks(net, x, y, loss, route, self.steps)
+        *_, result = _in_chunks(net, x, reading(loss, y, len(x)), Route(cut_reset=self.cut_reset), self.steps)
+        return result
 
 
 @dataclass(frozen=True)
-class SLTT(Rule):
+class SLTT(OnlineRule):
     """Spatial learning through time: the state of the step before counts as a constant.
 
     Meng et al., "Towards Memory- and Time-Efficient Backpropagation for Training Spiking
     Neural Networks", ICCV 2023. A loss of the last step gives no gradient to earlier inputs;
     a loss of all steps gives each step its own, purely spatial one.
 
-    The sequence runs in chunks, twice: once without gradients for the output and the loss,
-    once more to send dL/d(output) back through each chunk. Memory saved for backward is that
-    of one chunk, whatever T is, and the result does not depend on the chunk. Random layers
-    draw the same numbers in both runs.
+    The sequence runs in chunks; memory is that of one, whatever T is, and the result does not depend on it. A loss
+    that is a sum over steps (:data:`neuro.losses.tet`) is learnt from in one run. For others the sequence runs twice, once
+    without gradients for the loss, once more to send its error back through each chunk; random layers draw the same
+    numbers in both runs.
 
     Args:
         chunk: time steps held for backward at once. A sequence that fits into one chunk is
             run only once.
+        every: steps after which :meth:`updates` pauses for the optimizer; None, at the end of the sequence.
 
     Raises:
-        InputError: ``chunk`` is not a positive whole number.
+        InputError: ``chunk`` or ``every`` is not a positive whole number; with ``every``, when called, a loss that is known
+            at the end only.
     """
 
     chunk: int = 64
 
     about: ClassVar[About] = About(
         paper="Meng et al. 2023, Towards memory- and time-efficient backpropagation for training spiking neural networks",
-        memory="that of one chunk, and the output",
-        time="a second forward pass and a backward pass without time",
+        memory="flat in T: that of one chunk",
+        time="a backward pass without time; a second forward pass but for losses that are sums over steps",
         needs="any network, any loss",
         exact="where membranes forget within a step",
     )
 
-    def __post_init__(self) -> None:
-        need_whole("chunk", self.chunk)
-
-    def backward(self, net: Network, x: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> RuleResult:
-        """As in :meth:`Rule.backward`; ``x`` counts as data: a graph behind it is walked once per chunk."""
-        if len(x) <= self.chunk:
-            return _one_shot(net, x, y, loss, Route(cut_time=True))
-        return _in_chunks(net, x, y, loss, Route(cut_time=True), self.chunk)
+    def stretches(self, net: Network, x: Tensor, read: Reading, chunk: int) -> Iterator[RuleResult]:
+        """As in :meth:`OnlineRule.stretches`; ``x [T, B, ...]`` counts as data: a graph behind it is walked once per chunk."""
+        return _in_chunks(net, x, read, _SPATIAL, chunk)
 
 
 @dataclass(frozen=True)
@@ -154,8 +152,8 @@ class SLTTK(Rule):
 
     about: ClassVar[About] = About(
         paper="Meng et al. 2023, Towards memory- and time-efficient backpropagation for training spiking neural networks",
-        memory="that of one step, and the output",
-        time="one forward pass, and a second one with backward of k steps",
+        memory="flat in T: that of one step, and the state before each of k",
+        time="one forward pass, and backward of k steps",
         needs="any network, any loss",
         exact="in the mean over choices, where SLTT is",
     )
@@ -172,24 +170,34 @@ class SLTTK(Rule):
         self, net: Network, x: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor], steps: Collection[int]
     ) -> RuleResult:
         """As :meth:`backward`, on these steps of ``x`` ``[T, B, ...]``."""
-        chosen, route = frozenset(steps), Route(cut_time=True)
-        states, outputs, state = {}, [], None
-        with torch.no_grad():
+        chosen, read, share = frozenset(steps), reading(loss, y, len(x)), len(x) / len(steps)
+        if read.instantaneous:
+            state = None
             for start, part in _between(x, chosen):
+                with torch.set_grad_enabled(start in chosen):
+                    output, state = net(part, state, route=_SPATIAL)
+                state, told = detached(state), read.told(output, start)
                 if start in chosen:
-                    states[start] = state, _random_state(x)
-                made, state = net(part, state, route=route)
-                outputs.append(made)
-        output = torch.cat(outputs)
-        value = loss(output.requires_grad_(), y)
-        (cotangent,) = torch.autograd.grad(value, output)
-        for t in sorted(chosen):
-            before, random = states[t]
+                    output.backward(told * share)
+            return read.result
+        before: dict[int, Any] = {}
+        read.read_all(_remembering(net, x, chosen, before))
+        for t, (state, random) in before.items():
             with torch.random.fork_rng([x.device] if x.is_cuda else []):
                 _set_random_state(x, random)
-                made, _ = net(x[t : t + 1], before, route=route)
-            made.backward(cotangent[t : t + 1] * (len(x) / len(chosen)))
-        return RuleResult(value.detach(), output.detach())
+                output, _ = net(x[t : t + 1], state, route=_SPATIAL)
+            output.backward(read.told(output, t) * share)
+        return read.result
+
+
+def _remembering(net: Network, x: Tensor, chosen: Collection[int], before: dict[int, Any]) -> Iterator[Tensor]:
+    """The output, piece by piece; ``before`` gets what each chosen step starts from."""
+    state = None
+    for start, part in _between(x, chosen):
+        if start in chosen:
+            before[start] = state, _random_state(x)
+        output, state = net(part, state, route=_SPATIAL)
+        yield output
 
 
 def _between(x: Tensor, chosen: Collection[int]) -> Iterator[tuple[int, Tensor]]:
@@ -210,17 +218,18 @@ def _set_random_state(x: Tensor, state: Tensor) -> None:
         torch.set_rng_state(state)
 
 
-def _in_chunks(
-    net: Network, x: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor], route: Route, chunk: int
-) -> RuleResult:
-    """Forward without a graph, then each chunk once more with the gradient of the loss by its output."""
-    with torch.no_grad(), torch.random.fork_rng([x.device] if x.is_cuda else []):
-        output = torch.cat(list(_chunks(net, x, route, chunk)))
-    value = loss(output.requires_grad_(), y)
-    (cotangent,) = torch.autograd.grad(value, output)
-    for part, part_cotangent in zip(_chunks(net, x, route, chunk), cotangent.split(chunk), strict=True):
-        part.backward(part_cotangent)
-    return RuleResult(value.detach(), output.detach())
+def _in_chunks(net: Network, x: Tensor, read: Reading, route: Route, chunk: int) -> Iterator[RuleResult]:
+    """Each chunk with the gradient of the loss by its output, pausing after it.
+
+    Where the error of a chunk waits for later ones, all of them run without a graph first; random layers draw the
+    same numbers in both runs.
+    """
+    if read.waits(chunk):
+        with torch.random.fork_rng([x.device] if x.is_cuda else []):
+            read.read_all(_chunks(net, x, route, chunk))
+    for start, part in zip(range(0, len(x), chunk), _chunks(net, x, route, chunk), strict=True):
+        part.backward(read.told(part, start))
+        yield read.result
 
 
 def _chunks(net: Network, x: Tensor, route: Route, chunk: int) -> Iterator[Tensor]:

@@ -114,11 +114,15 @@ def is_constant(x: Tensor) -> bool:
     return len(x) > 1 and x.stride(0) == 0
 
 
+@torch.no_grad()
 def add_grad(parameter: Tensor, grad: Tensor | None) -> None:
-    """Add to ``.grad``, as ``torch.Tensor.backward`` does."""
-    if grad is not None:
-        made = grad.detach().to(parameter.dtype)  # a product under torch.autocast is in half precision
-        parameter.grad = made if parameter.grad is None else parameter.grad + made
+    """Add to ``.grad``, in place where there is one, as ``torch.Tensor.backward`` does."""
+    if grad is None:
+        return
+    if parameter.grad is None:  # others may hold what is given; a product under torch.autocast is in half precision
+        parameter.grad = grad.detach().to(parameter.dtype, copy=True, memory_format=torch.contiguous_format)
+    else:
+        parameter.grad.add_(grad.detach())
 
 
 def chain(net: Network, rule: str) -> tuple[Block, ...]:

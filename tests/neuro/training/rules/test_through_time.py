@@ -126,10 +126,17 @@ def test_what_a_rule_returns(rule: Rule) -> None:
     assert isinstance(result, RuleResult)
     with torch.no_grad():
         output, _ = net(x)
-    assert torch.equal(result.output, output)
-    assert float(result.loss) == float(spike_count(output, y))
-    assert not result.output.requires_grad
+    assert torch.equal(result.read(spike_count), spike_count.logits(output))
+    assert float(result.loss) == pytest.approx(float(spike_count(output, y)), rel=1e-12)
+    assert not result.read(spike_count).requires_grad
     assert not result.loss.requires_grad
+    if isinstance(rule, BPTT):
+        assert torch.equal(result.output, output)
+    else:
+        with pytest.raises(InputError, match=r"kept the logits only; use result\.logits"):
+            _ = result.output
+    mine = Loss("mine", lambda output: output[3])  # nothing is known of how it reads
+    assert torch.equal(rule.backward(net, x, y, mine).output, output)
 
 
 @pytest.mark.parametrize("rule", [BPTT(), SLTT(7)], ids=["bptt", "sltt"])
