@@ -97,7 +97,7 @@ def draw(rows: list[dict[str, Any]]) -> Figure:
     for place in axes:
         place.set_xlabel("stored patterns, each seen once")
         place.grid(axis="y")
-    axes[0].legend(loc="upper center", bbox_to_anchor=(1.05, -0.15), ncols=3)
+    drawn.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return drawn
 
 
