@@ -75,6 +75,8 @@ class Rule(ABC):
     about: ClassVar[About]
     mixed_precision: ClassVar[bool] = True
     """Whether it may run under ``torch.autocast``."""
+    mirrors: ClassVar[bool] = False
+    """Whether :attr:`auxiliary` is to change as the network's weights do: with their decay, clipped with them."""
 
     @property
     def auxiliary(self) -> nn.Module | None:

@@ -154,8 +154,9 @@ class EProp(_Forward):
 
     Args:
         feedback: how the error of the output reaches hidden layers: by the output's own weights ("symmetric"), by fixed random
-            weights ("random"), or by random weights that learn what the output's learn ("adaptive", which needs
-            :meth:`prepare`, as training does it).
+            weights ("random"), or by random weights that learn what the output's learn and decay as they do ("adaptive",
+            which needs :meth:`prepare`, as training does it), so that what they differed by is forgotten. Below the
+            uppermost hidden layer they stay as they were drawn.
         seed: of the random weights.
         chunk: steps run at once; changes memory, not results.
 
@@ -167,6 +168,7 @@ class EProp(_Forward):
     seed: int = 0
     weights: nn.ParameterDict | None = None
 
+    mirrors: ClassVar[bool] = True
     about: ClassVar[About] = About(
         paper="Bellec et al. 2020, A solution to the learning dilemma for recurrent networks of spiking neurons",
         memory="flat in T: a few numbers for each synapse and sample (for each input and sample where neurons share their constants)",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -87,6 +88,25 @@ def test_feedback_of_its_own(proofs: ModuleType, feedback: str) -> None:
     else:
         blocks_weight.data.copy_(rule._random(0, chain(net, "EProp")))
     proofs.assert_same(proofs.by(rule, net, mean_membrane), proofs.by(EProp(), net, mean_membrane))
+
+
+def test_adaptive_feedback_forgets_what_it_differed_by(proofs: ModuleType, tmp_path: Path) -> None:
+    """The same changes and the same decay, clipped or not: the difference to the output's weights only decays."""
+    x, y = proofs.batch()
+    samples = [(x[:, i].float(), int(y[i])) for i in range(5)]
+    data = type("Data", (), {"train": samples, "validation": samples, "name": "five", "classes": tuple("abc")})()
+    net = proofs.network(neuro.Linear(6, 7), neuro.Recurrent(neuro.LIF(7)), neuro.Linear(7, 3), neuro.LI(3)).float()
+    rule, rate, decay = EProp(feedback="adaptive", seed=4), 0.05, 0.5
+    made = rule.prepare(net).auxiliary
+    assert made is not None
+    (before,) = (p.detach() - net.get_parameter("2.weight").detach() for p in made.parameters())
+    options = {"epochs": 4, "batch_size": 2, "lr": rate, "weight_decay": decay, "schedule": "constant", "clip": 1e-2}
+    neuro.fit(net, data, rule, "mean_membrane", calibrated=True, progress=False, output=tmp_path / "run", **options)
+    (kept,) = (tmp_path / "run").rglob("last.ckpt")
+    held = torch.load(kept, weights_only=False)["state_dict"]
+    after = held["auxiliary.0"] - held["net.2.weight"]
+    assert float(before.abs().max()) > 0.1
+    assert torch.allclose(after, before * (1 - rate * decay) ** 12, rtol=1e-4, atol=1e-5)
 
 
 def test_deep_networks_learn_below_too(proofs: ModuleType) -> None:
