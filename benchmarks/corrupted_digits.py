@@ -197,7 +197,8 @@ def draw(rows: Mapping[str, Any]) -> Figure:
         places = [i + 0.16 * (k - 2) for i in range(len(names))]
         axes.bar(places, heights, width=0.15, color=colour, label=f"{name} ({row['mean']:.1f})")
     axes.set_xticks(range(len(names)), [name.replace("_", "\n") for name in names])
-    axes.set_ylim(bottom=40)
+    axes.set_ylim(bottom=20)
+    axes.set_axisbelow(True)
     axes.set_ylabel("test accuracy (%)")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=5)
     axes.grid(axis="y")

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["HLOP"]
 
+_STEPS_WATCHED = 3
+_ROUNDING = 1e-4  # of a weight's norm: smaller moves are not judged
+_LEAK = 0.05  # largest share of a move within the subspace
+
 
 class HLOP(Rule):
     """A rule whose gradients leave alone what the weights answer to inputs of earlier tasks.
@@ -31,7 +35,8 @@ class HLOP(Rule):
     (ICLR 2024, eq. 5 to 8).
 
     A gradient within the free space leads to a step within it under SGD, with or without momentum, but not under an
-    optimizer that scales each weight by itself (Adam), nor under weight decay.
+    optimizer that scales each weight by itself (Adam), nor under weight decay: ``neuro.fit(net, data, rule,
+    optimizer="momentum", weight_decay=0.0, calibrated=True)``. The first steps of each later task are watched for it.
 
     Args:
         net: the network that learns the tasks.
@@ -61,7 +66,8 @@ class HLOP(Rule):
         if not rows:
             raise InputError("rows must name at least one layer; without any, nothing would be protected")
         self.net, self.rows, self.rule = net, dict(rows), choose_rule(rule).prepare(net)
-        self.tasks, self._open = 0, False
+        self.tasks, self._open, self._steps = 0, False, 0
+        self._watched: dict[str, Tensor] = {}
         found = dict(net.named_modules())
         for name in rows:
             if name not in found:
@@ -112,6 +118,10 @@ class HLOP(Rule):
             if name not in self.subspaces:
                 raise unknown_name("protected layer", name, self.subspaces)
         self._open = True
+        self._watched = (
+            {name: layer.weight.detach().clone() for name, layer in self._layers.items()} if self.tasks else {}
+        )
+        self._steps = 0
         try:
             for name, subspace in self.subspaces.items():
                 with _naming(name):
@@ -122,7 +132,7 @@ class HLOP(Rule):
                     subspace.merge()
             self.tasks += 1
         finally:
-            self._open = False
+            self._open, self._watched = False, {}
             for subspace in self.subspaces.values():  # of a task that was broken off; merged rows are in `old`
                 subspace.new, subspace.change = subspace.new[:0], subspace.change[:0]
 
@@ -130,11 +140,12 @@ class HLOP(Rule):
         """As in :meth:`Rule.backward`, within a task.
 
         Raises:
-            InputError: no task is open; another network.
+            InputError: no task is open; another network; steps before this one that did not keep to the free space.
         """
         self.prepare(net)
         if not self._open:
             raise InputError("no task is open; train within `with rule.task():`")
+        self._check_steps()
         result = self.rule.backward(net, x, y, loss)
         for name, rates in self._inputs(x).items():
             self.subspaces[name].observe(rates / rates.square().sum(-1).mean().sqrt().clamp_min(1e-12))
@@ -160,6 +171,23 @@ class HLOP(Rule):
             for handle in handles:
                 handle.remove()
         return seen
+
+    @torch.no_grad()
+    def _check_steps(self) -> None:
+        """Whether the first steps of a task went where the gradient led."""
+        for name, start in self._watched.items():
+            moved = self._layers[name].weight - start
+            within = moved @ self.subspaces[name].old.t()
+            if float(moved.norm()) > _ROUNDING * float(start.norm()) and float(within.norm()) > _LEAK * float(
+                moved.norm()
+            ):
+                raise InputError(
+                    f"the weight of layer {name!r} has moved within the protected subspace; use SGD (optimizer='momentum' "
+                    "in neuro.fit) without weight decay, and calibrated=True after the first task"
+                )
+        self._steps += 1
+        if self._steps > _STEPS_WATCHED:
+            self._watched = {}
 
     def _protect(self) -> None:
         guarded = {id(layer.weight) for layer in self._layers.values()}

@@ -136,6 +136,25 @@ def test_fit_trains_by_it_and_keeps_the_lateral_synapses(toy: object) -> None:
     assert {tuple(v.shape) for v in rule.auxiliary.state_dict().values()} >= {(3, 11), (2, 12)}
 
 
+def test_an_optimizer_that_leaves_the_free_space_is_noticed() -> None:
+    net = network()
+    rule = HLOP(net, ROWS)
+    x, y = task(0)
+    for number, optimizer in enumerate((torch.optim.Adam(net.parameters()), torch.optim.SGD(net.parameters(), lr=0.1))):
+        with rule.task():
+            for _ in range(5):
+                optimizer.zero_grad()
+                rule.backward(net, x, y, mean_membrane)
+                optimizer.step()
+        assert rule.tasks == number + 1
+    adam = torch.optim.Adam(net.parameters())
+    with rule.task({"0": 1, "2": 1}):
+        rule.backward(net, x, y, mean_membrane)
+        adam.step()
+        with pytest.raises(InputError, match="layer '0' has moved within the protected subspace; use SGD"):
+            rule.backward(net, x, y, mean_membrane)
+
+
 def test_misuse_is_named() -> None:
     net = network()
     rule = HLOP(net, ROWS)
