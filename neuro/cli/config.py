@@ -87,6 +87,11 @@ class TrainConfig(Settings):
         "tess",
         "ff",
         "ff_physical",
+        "oja",
+        "sanger",
+        "softhebb",
+        "stdp",
+        "rstdp",
     ] = setting("bptt", "learning rule; neuro rules says what each is", group="training")
     loss: Literal[
         "spike_count",

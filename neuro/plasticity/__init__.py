@@ -8,6 +8,7 @@ from __future__ import annotations
 from neuro.kernels.plasticity.competition_law import CompetitionLaw
 from neuro.kernels.plasticity.law import TimingLaw
 from neuro.plasticity.diehl_cook import DiehlCook
+from neuro.plasticity.features import Triangle, imprint, learn_locally
 from neuro.plasticity.hebbian import BCM, Hebbian, Oja, Sanger, SoftHebb
 from neuro.plasticity.homeostasis import HomeostaticThreshold, WeightScaling
 from neuro.plasticity.projection import HebbianSubspace
@@ -31,7 +32,10 @@ __all__ = [
     "SoftHebb",
     "TimingLaw",
     "TraceProduct",
+    "Triangle",
     "WeightScaling",
+    "imprint",
+    "learn_locally",
     "reward_error",
     "write_grad",
 ]

@@ -26,6 +26,15 @@ from neuro.training.rules.local import (
     PhysicalForwardForward,
 )
 from neuro.training.rules.ottt import OTTT
+from neuro.training.rules.plastic import (
+    HebbianSTDP,
+    HiddenHebbian,
+    HiddenOja,
+    HiddenSanger,
+    HiddenSoftHebb,
+    Plastic,
+    RewardSTDP,
+)
 from neuro.training.rules.through_time import BPTT, SLTT, SLTTK, TBPTT
 
 __all__ = [
@@ -45,9 +54,16 @@ __all__ = [
     "EProp",
     "EventProp",
     "ForwardForward",
+    "HebbianSTDP",
+    "HiddenHebbian",
+    "HiddenOja",
+    "HiddenSanger",
+    "HiddenSoftHebb",
     "LLSMatrix",
     "LLSModulated",
     "PhysicalForwardForward",
+    "Plastic",
+    "RewardSTDP",
     "Rule",
     "RuleResult",
     "choose_rule",
@@ -73,6 +89,11 @@ RULES: Mapping[str, type[Rule]] = MappingProxyType(
         "tess": TESS,
         "ff": ForwardForward,
         "ff_physical": PhysicalForwardForward,
+        "oja": HiddenOja,
+        "sanger": HiddenSanger,
+        "softhebb": HiddenSoftHebb,
+        "stdp": HebbianSTDP,
+        "rstdp": RewardSTDP,
     }
 )
 
@@ -81,7 +102,7 @@ def choose_rule(rule: str | Rule) -> Rule:
     """The rule of that name with its default options, or ``rule`` itself.
 
     >>> choose_rule("sltt")
-    SLTT(chunk=64)
+    SLTT(chunk=64, every=None)
 
     Raises:
         InputError: no rule has that name.

@@ -89,6 +89,22 @@ def test_weights_of_who_fired_have_their_sum_and_bounds() -> None:
     assert (made.weight >= 0).all()
 
 
+def test_who_did_not_fire_learned_nothing_and_taught_nothing() -> None:
+    """Inputs and the neuron's own spikes are the factors: what a silent neuron's weights are changes no bit elsewhere."""
+    weight, theta, pictures = given(60, 12, 5)
+    theta[::3] = 1.0  # a volt: they never fire
+    made = compete(weight, theta, pictures, LAW, seed=1)
+    assert (made.counts[:, ::3] == 0).all()
+    assert torch.equal(made.weight[:, ::3], weight[:, ::3])
+    other = weight.clone()
+    other[:, ::3] *= 0.5
+    again = compete(other, theta, pictures, LAW, seed=1)
+    heard = torch.arange(12) % 3 != 0
+    assert torch.equal(again.weight[:, heard], made.weight[:, heard])
+    assert torch.equal(again.counts, made.counts)
+    assert not torch.equal(made.weight[:, heard], weight[:, heard])
+
+
 def test_thresholds_rise_by_spikes_and_decay() -> None:
     weight, theta, pictures = given(60, 5, 1)
     law = replace(LAW, a_plus=0.0, a_minus=0.0, least=0)

@@ -27,13 +27,16 @@ from neuro.plasticity import (
 )
 
 LAW = TimingLaw(0.03, 0.02, 17e-3, 34e-3, a3_plus=0.1, w_min=-50.0, w_max=50.0)
+NEAREST = replace(LAW, a3_plus=0.0, nearest_pre=True, nearest_post=True)
 WEIGHT_RULES: tuple[LocalRule, ...] = (
     Oja(),
     Sanger(),
     BCM(tau=5e-3),
     SoftHebb(beta=2.0),
     STDP(LAW),
+    STDP(NEAREST),
     ModulatedSTDP(LAW, tau=0.1),
+    ModulatedSTDP(NEAREST, tau=0.3),
     TraceProduct(tau_pre=10e-3, tau_post=5e-3),
     WeightScaling(total=3.0, rate=0.5),
 )

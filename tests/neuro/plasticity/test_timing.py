@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -50,6 +51,29 @@ def test_traces_meet() -> None:
     assert torch.allclose(change, total / 30)
     assert torch.allclose(state[0], r)
     assert state[1] is None
+
+
+@pytest.mark.parametrize("nearest", [False, True])
+def test_rewarded_pairs_equal_the_double_sum(nearest: bool) -> None:
+    """Each pair of spikes waits from the later of them to the reward, and counts for what is left by then."""
+    g = torch.Generator().manual_seed(6)
+    x, z = ((torch.rand(40, 2, 3, generator=g) < 0.2).double() for _ in range(2))
+    m = torch.zeros(40, 2, dtype=torch.float64)
+    m[23], m[39] = torch.tensor([0.7, -1.1]), torch.tensor([-0.4, 0.9])
+    law = TimingLaw(0.03, 0.02, 17e-3, 34e-3, nearest_pre=nearest, nearest_post=nearest)
+    actual, _ = ModulatedSTDP(law, tau=0.06).change(torch.zeros(3, 3, dtype=torch.float64), Activity(x, z, z, m))
+    wanted = torch.zeros(3, 3, dtype=torch.float64)
+    for o, i, b, end in itertools.product(range(3), range(3), range(2), (23, 39)):
+        ins, outs = (a[: end + 1, b, n].nonzero().flatten().tolist() for a, n in ((x, i), (z, o)))
+        for later, sign, size, tau, earlier in (
+            *((t, 1, 0.03, 17e-3, [s for s in ins if s < t]) for t in outs),
+            *((t, -1, 0.02, 34e-3, [s for s in outs if s < t]) for t in ins),
+        ):
+            pairs = earlier[-1:] if nearest else earlier
+            made = sum(sign * size * math.exp(-1e-3 * (later - s) / tau) for s in pairs) / 2  # mean over the batch
+            wanted[o, i] += float(m[end, b]) * made * math.exp(-1e-3 * (end - later) / 0.06)
+    assert wanted.abs().max() > 0.01
+    assert torch.allclose(actual, wanted, rtol=1e-9, atol=1e-12)
 
 
 def test_reward_teaches_a_choice() -> None:
