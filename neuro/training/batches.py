@@ -82,16 +82,25 @@ class Batches:
         y: ``[S]``.
         batch_size: samples a batch; the last one may be smaller.
         order: called at the start of every pass for the order of the samples.
+        chosen: which of the samples of a batch are handed out.
     """
 
-    def __init__(self, x: Tensor, y: Tensor, batch_size: int, order: Callable[[], Tensor]) -> None:
-        self.x, self.y, self.batch_size, self.order = x, y, batch_size, order
+    def __init__(
+        self,
+        x: Tensor,
+        y: Tensor,
+        batch_size: int,
+        order: Callable[[], Tensor],
+        chosen: Callable[[Tensor], Tensor] = lambda index: index,
+    ) -> None:
+        self.x, self.y, self.batch_size, self.order, self.chosen = x, y, batch_size, order, chosen
 
     def __len__(self) -> int:
         return math.ceil(len(self.y) / self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        for index in self.order().to(self.y.device).split(self.batch_size):
+        for whole in self.order().to(self.y.device).split(self.batch_size):
+            index = self.chosen(whole)
             # index_select copies the whole of a tensor that is not laid out plainly, a picture shown for T steps say.
             x = self.x.index_select(1, index) if self.x.is_contiguous() else self.x[:, index]
             yield x, self.y.index_select(0, index)
@@ -100,15 +109,17 @@ class Batches:
 class _IndexBatches:
     """The same order, as lists of indices for a DataLoader."""
 
-    def __init__(self, batch_size: int, order: Callable[[], Tensor], samples: int) -> None:
-        self.batch_size, self.order, self.samples = batch_size, order, samples
+    def __init__(
+        self, batch_size: int, order: Callable[[], Tensor], samples: int, chosen: Callable[[Tensor], Tensor]
+    ) -> None:
+        self.batch_size, self.order, self.samples, self.chosen = batch_size, order, samples, chosen
 
     def __len__(self) -> int:
         return math.ceil(self.samples / self.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
         for index in self.order().split(self.batch_size):
-            yield index.tolist()
+            yield self.chosen(index).tolist()
 
 
 def batches(
@@ -119,6 +130,7 @@ def batches(
     epoch: Callable[[], int] = lambda: 0,
     workers: int = 0,
     like: Tensor | None = None,
+    chosen: Callable[[Tensor], Tensor] = lambda index: index,
 ) -> Batches | DataLoader[Batch]:
     """Batches of ``dataset``, stacked time first.
 
@@ -131,6 +143,7 @@ def batches(
         epoch: asked for the number of the epoch at the start of each pass.
         workers: loading processes, for a dataset that is not held in memory.
         like: a tensor whose dtype and device held data takes.
+        chosen: which of the samples ``[B]`` of a batch are handed out, for processes that share it; all unless given.
 
     Raises:
         InputError: the dataset is empty or batch_size is not a positive whole number.
@@ -148,10 +161,10 @@ def batches(
         x, y = dataset.tensors()
         if like is not None:
             x, y = _moved(x, like), y.to(like.device)
-        return Batches(x, y, batch_size, order)
+        return Batches(x, y, batch_size, order, chosen)
     return DataLoader(
         dataset,
-        batch_sampler=_IndexBatches(batch_size, order, samples),
+        batch_sampler=_IndexBatches(batch_size, order, samples, chosen),
         num_workers=workers,
         collate_fn=_time_first,
         persistent_workers=workers > 0,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from lightning.pytorch import Trainer
@@ -9,6 +11,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint
 from tqdm import tqdm
 
 from neuro.network import save
+from neuro.training.audit import Audit
 from neuro.training.folder import RunFolder, write_history
 from neuro.training.module import Trainee
 
@@ -29,11 +32,18 @@ class EpochFiles(Checkpoint):
         """Write the files."""
         trainee: Trainee = pl_module
         assert trainee.best is not None
-        if trainee.best.epoch == len(trainee.history):
-            save(trainee.net, self._folder.weights)
-        if self._csv:
-            write_history(self._folder.metrics, trainee.history)
+        if trainer.is_global_zero:
+            if trainee.best.epoch == len(trainee.history):
+                save(trainee.net, self._folder.weights)
+            if self._csv:
+                write_history(self._folder.metrics, trainee.history)
+            if trainee.audits:
+                write_history(self._folder.gradients, _rows(trainee.audits))
         trainer.save_checkpoint(self._folder.checkpoint)
+
+
+def _rows(audits: Sequence[tuple[int, Audit]]) -> list[dict[str, Any]]:
+    return [{"epoch": epoch, **asdict(row)} for epoch, audit in audits for row in audit.rows]
 
 
 class ProgressLine(Callback):

@@ -6,7 +6,7 @@ import logging
 import signal
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,18 +17,22 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from neuro.errors import InputError, unknown_name
 from neuro.network import save
+from neuro.training.audit import Audit
 from neuro.training.batches import Splits
 from neuro.training.calibrate import calibrate
 from neuro.training.callbacks import EpochFiles, ProgressLine
 from neuro.training.checkpoint import SECTION, AtomicCheckpointIO, check_architecture, read_checkpoint
 from neuro.training.folder import RunFolder
 from neuro.training.losses import Loss
-from neuro.training.module import Best, Trainee, describe
-from neuro.training.recipe import Recipe
+from neuro.training.module import Best, Trainee
+from neuro.training.processes import started_as_first
+from neuro.training.recipe import PRECISIONS, Recipe
+from neuro.training.regularisers import Regulariser
 from neuro.training.rules import Rule
 
 if TYPE_CHECKING:
@@ -53,6 +57,9 @@ class FitResult:
         validation_accuracy: of that epoch.
         seconds: wall time of the run, over all its parts.
         folder: the files it left, None without ``output``.
+        selected_on: the split that chose the epoch. If it is "test", ``validation_accuracy`` and the columns of the
+            history are of the test split, and no figure of that split is an estimate of anything any more.
+        audits: (epoch, comparison of the rule's gradient with that of BPTT) if they were asked for.
     """
 
     net: Network = field(repr=False)
@@ -61,6 +68,8 @@ class FitResult:
     validation_accuracy: float
     seconds: float
     folder: RunFolder | None
+    selected_on: str = "validation"
+    audits: tuple[tuple[int, Audit], ...] = field(default=(), repr=False)
 
 
 def fit(
@@ -74,9 +83,14 @@ def fit(
     lr: float = Recipe.lr,
     cell_lr: float = Recipe.cell_lr,
     weight_decay: float = Recipe.weight_decay,
+    optimizer: str | Callable[..., torch.optim.Optimizer] = Recipe.optimizer,
     clip: float = Recipe.clip,
     schedule: str = Recipe.schedule,
+    temperature: tuple[float, float] | None = Recipe.temperature,
+    regularisers: Sequence[Regulariser] = Recipe.regularisers,
+    precision: str = Recipe.precision,
     select: str = Recipe.select,
+    select_on: str = Recipe.select_on,
     patience: int | None = Recipe.patience,
     seed: int = Recipe.seed,
     calibrated: bool = False,
@@ -85,19 +99,22 @@ def fit(
     overwrite: bool = False,
     logger: str | Sequence[str] = "csv",
     workers: int = 0,
+    devices: int = 1,
+    audit: bool = False,
     progress: bool = True,
 ) -> FitResult:
     """Train ``net`` in place and leave it with the weights of its best epoch on validation.
 
-    The test split is never read. The same arguments and network give the same weights; a run
+    The test split is never read, but for ``select_on="test"``, which every result then says. The same arguments and network give the same weights; a run
     that was killed and resumed ends with exactly those of one that was not. The caller's random
     numbers are untouched.
 
     Args:
         net: the network; it trains on the device its parameters are on.
-        data: train and validation splits of (frames ``[T, ...]``, class number).
-        rule, loss, epochs, batch_size, lr, cell_lr, weight_decay, clip, schedule, select, patience,
-            seed: see :class:`neuro.training.recipe.Recipe`.
+        data: train and validation splits of (frames ``[T, ...]``, class number). Without a validation split a tenth of
+            the training samples is held out for it, always the same, and the log says so.
+        rule, loss, epochs, batch_size, lr, cell_lr, weight_decay, optimizer, clip, schedule, temperature, regularisers,
+            precision, select, select_on, patience, seed: see :class:`neuro.training.recipe.Recipe`.
         calibrated: True leaves the weights as they are; otherwise :func:`neuro.calibrate` scales
             them on the first batch.
         output: folder for metrics.csv, network.safetensors (best epoch), checkpoints/last.ckpt.
@@ -106,26 +123,51 @@ def fit(
         overwrite: delete the run that ``output`` holds.
         logger: "csv", "tensorboard" or both; they write to ``output``.
         workers: loading processes for data that are not held in memory.
+        devices: processes that share every batch, one a GPU (or, on the CPU, that many by gloo). Lightning starts the
+            script again for each but the first: keep the call under ``if __name__ == "__main__":``. Gradients are averaged
+            over the whole batch, so the result is that of one process up to rounding.
+        audit: compare the rule's gradient with that of BPTT on the first batch of every epoch
+            (:func:`neuro.audit_gradients`); goes to ``FitResult.audits`` and gradients.csv.
         progress: show a progress line if stderr is a terminal.
 
     Raises:
-        InputError: an option cannot be used, the output holds a run, a checkpoint does not fit,
-            or the loss is no longer finite.
+        InputError: an option cannot be used, the output holds a run, a checkpoint does not fit, or a value is no longer
+            finite: the layer at fault is named, and the weights of before are left in ``net`` and the output folder.
         FileFormatError: the checkpoint is truncated or corrupt.
         KeyboardInterrupt: Ctrl-C; the last finished epoch can be resumed.
     """
-    recipe = Recipe(rule, loss, epochs, batch_size, lr, cell_lr, weight_decay, clip, schedule, select, patience, seed)
+    recipe = Recipe(
+        rule,
+        loss,
+        epochs,
+        batch_size,
+        lr,
+        cell_lr,
+        weight_decay,
+        optimizer,
+        clip,
+        schedule,
+        temperature,
+        tuple(regularisers),
+        precision,
+        select,
+        select_on,
+        patience,
+        seed,
+    )
+    if not isinstance(devices, int) or devices < 1:
+        raise InputError(f"devices={devices!r} must be a whole number of processes, at least 1")
     loggers = _checked_loggers(logger)
     if output is None and resume:
         raise InputError("resume=True needs the output folder of the run to go on from")
     folder = None if output is None else RunFolder(Path(output))
     with isolate_rng(), _quiet_lightning():
-        trainee = Trainee(net, data, recipe, workers=workers)
-        resumed = folder is not None and _open(folder, trainee, data, resume=resume, overwrite=overwrite)
+        trainee = Trainee(net, data, recipe, workers=workers, folder=folder, audit=audit)
+        resumed = folder is not None and _open(folder, trainee, resume=resume, overwrite=overwrite)
         if not resumed and not calibrated:
             calibrate(net, _first_batch(trainee))
         if not trainee.finished:
-            _train(trainee, folder, resumed, loggers, progress)
+            _train(trainee, folder, resumed, loggers, progress, devices)
     return _result(trainee, folder)
 
 
@@ -137,14 +179,15 @@ def _checked_loggers(logger: str | Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def _open(folder: RunFolder, trainee: Trainee, data: Splits, *, resume: bool, overwrite: bool) -> bool:
+def _open(folder: RunFolder, trainee: Trainee, *, resume: bool, overwrite: bool) -> bool:
     """Prepare the folder; True if the trainee took over a checkpoint from it."""
-    folder.open(resume=resume, overwrite=overwrite)
+    if started_as_first():
+        folder.open(resume=resume, overwrite=overwrite)
     if not (resume and folder.checkpoint.exists()):
         return False
     saved = read_checkpoint(folder.checkpoint)[SECTION]
     check_architecture(trainee.net, saved, folder.checkpoint)
-    _check_same_run(saved, trainee.recipe.summary(), describe(data), folder)
+    _check_same_run(saved, trainee.recipe.summary(), trainee.described(), folder)
     trainee.restore(saved)
     return True
 
@@ -167,19 +210,25 @@ def _first_batch(trainee: Trainee) -> torch.Tensor:
     return x.to(next(trainee.net.parameters()))
 
 
-def _train(trainee: Trainee, folder: RunFolder | None, resumed: bool, loggers: tuple[str, ...], progress: bool) -> None:
+def _train(
+    trainee: Trainee, folder: RunFolder | None, resumed: bool, loggers: tuple[str, ...], progress: bool, devices: int
+) -> None:
     callbacks: list[Callback] = []
     writers: list[Logger] = []
     if folder is not None:
         callbacks.append(EpochFiles(folder, csv="csv" in loggers))
         if "tensorboard" in loggers:
             writers.append(TensorBoardLogger(folder.root, name="", version="tensorboard"))
-    if progress:
+    if progress and started_as_first():
         callbacks.append(ProgressLine(len(trainee.history), trainee.recipe.epochs))
     device = next(trainee.net.parameters()).device
     trainer = Trainer(
         accelerator=device.type,
-        devices=1 if device.type == "cpu" else [device.index or 0],
+        devices=devices if devices > 1 or device.type == "cpu" else [device.index or 0],
+        strategy=DDPStrategy(process_group_backend="gloo" if device.type == "cpu" else "nccl")
+        if devices > 1
+        else "auto",
+        precision=PRECISIONS[trainee.recipe.precision],  # type: ignore[arg-type]  # Lightning lists them as literals
         max_epochs=trainee.recipe.epochs,
         callbacks=callbacks,
         logger=writers or False,
@@ -201,7 +250,7 @@ def _result(trainee: Trainee, folder: RunFolder | None) -> FitResult:
     best = trainee.best
     assert isinstance(best, Best)
     trainee.net.load_state_dict(best.weights)
-    if folder is not None:
+    if folder is not None and started_as_first():
         save(trainee.net, folder.weights)  # as after its epoch, whatever became of that file since
     return FitResult(
         net=trainee.net,
@@ -210,6 +259,8 @@ def _result(trainee: Trainee, folder: RunFolder | None) -> FitResult:
         validation_accuracy=trainee.history[best.epoch - 1]["validation_accuracy"],
         seconds=trainee.seconds,
         folder=folder,
+        selected_on=trainee.recipe.select_on,
+        audits=tuple(trainee.audits),
     )
 
 

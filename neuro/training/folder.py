@@ -40,6 +40,16 @@ class RunFolder:
         return self.root / "network.safetensors"
 
     @property
+    def before_failure(self) -> Path:
+        """The network as it was before a step that was not finite."""
+        return self.root / "checkpoints" / "before_failure.safetensors"
+
+    @property
+    def gradients(self) -> Path:
+        """One row an epoch and parameter: the gradient of the rule beside that of BPTT."""
+        return self.root / "gradients.csv"
+
+    @property
     def tensorboard(self) -> Path:
         """TensorBoard's event files."""
         return self.root / "tensorboard"
@@ -53,7 +63,8 @@ class RunFolder:
             InputError: it holds a run and neither ``resume`` nor ``overwrite`` is set, it holds
                 none and ``resume`` is, both are set, or it is a file.
         """
-        held = [path for path in (self.metrics, self.checkpoint, self.weights, self.tensorboard) if path.exists()]
+        made = (self.metrics, self.checkpoint, self.weights, self.tensorboard, self.gradients, self.before_failure)
+        held = [path for path in made if path.exists()]
         if resume and overwrite:
             raise InputError("resume and overwrite exclude each other; set one of them")
         if self.root.exists() and not self.root.is_dir():

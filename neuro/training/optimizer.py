@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from neuro.delays import LearnedDelays
+from neuro.errors import unknown_name
 from neuro.layer import Population
 
 if TYPE_CHECKING:
     from neuro.network import Network
 
-__all__ = ["SCHEDULES", "build_optimizer", "parameter_groups"]
+__all__ = ["OPTIMIZERS", "SCHEDULES", "build_optimizer", "choose_optimizer", "parameter_groups"]
 
 _DELAYS = 100  # rate of positions over that of weights
 
@@ -53,9 +55,54 @@ def parameter_groups(net: Network, *, lr: float, cell_lr: float, weight_decay: f
     ]
 
 
-def build_optimizer(net: Network, *, lr: float, cell_lr: float, weight_decay: float) -> torch.optim.Optimizer:
-    """AdamW over :func:`parameter_groups` (Loshchilov & Hutter 2019)."""
-    return torch.optim.AdamW(parameter_groups(net, lr=lr, cell_lr=cell_lr, weight_decay=weight_decay))
+OPTIMIZERS: Mapping[str, Callable[..., torch.optim.Optimizer]] = MappingProxyType(
+    {
+        "adamw": torch.optim.AdamW,
+        "adam": torch.optim.Adam,
+        "nadam": torch.optim.NAdam,
+        "radam": torch.optim.RAdam,
+        "rmsprop": torch.optim.RMSprop,
+        "adagrad": torch.optim.Adagrad,
+        "sgd": partial(torch.optim.SGD, lr=1e-3),  # a group without a rate of its own is never made
+        "momentum": partial(torch.optim.SGD, lr=1e-3, momentum=0.9),
+    }
+)
+"""By name; each takes parameter groups. Weight decay is decoupled in AdamW, in the others a part of the gradient."""
+
+
+def build_optimizer(
+    net: Network,
+    optimizer: str | Callable[..., torch.optim.Optimizer] = "adamw",
+    *,
+    lr: float,
+    cell_lr: float,
+    weight_decay: float,
+) -> torch.optim.Optimizer:
+    """An optimizer over :func:`parameter_groups`: AdamW (Loshchilov & Hutter 2019) unless another is named.
+
+    Args:
+        net: the network.
+        optimizer: a name in :data:`OPTIMIZERS`, or what makes an optimizer of a list of parameter groups.
+        lr, cell_lr, weight_decay: see :func:`parameter_groups`.
+
+    Raises:
+        InputError: no optimizer has that name.
+    """
+    groups = parameter_groups(net, lr=lr, cell_lr=cell_lr, weight_decay=weight_decay)
+    return choose_optimizer(optimizer)(groups)
+
+
+def choose_optimizer(optimizer: str | Callable[..., torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
+    """What makes the optimizer of that name, or ``optimizer`` itself.
+
+    Raises:
+        InputError: no optimizer has that name.
+    """
+    if callable(optimizer):
+        return optimizer
+    if optimizer not in OPTIMIZERS:
+        raise unknown_name("optimizer", str(optimizer), OPTIMIZERS)
+    return OPTIMIZERS[optimizer]
 
 
 def _constant(_epoch: int, _epochs: int) -> float:

@@ -51,7 +51,7 @@ def test_fit_has_the_same_options_with_the_same_defaults() -> None:
 def test_the_summary_is_plain() -> None:
     summary = Recipe(rule=SLTT(5), loss="mean_membrane", epochs=3).summary()
     assert json.loads(json.dumps(summary)) == summary
-    assert (summary["rule"], summary["loss"], summary["epochs"]) == ("SLTT(chunk=5)", "mean_membrane", 3)
+    assert (summary["rule"], summary["loss"], summary["epochs"]) == (repr(SLTT(5)), "mean_membrane", 3)
     assert Recipe(rule="sltt").summary() == Recipe(rule=SLTT()).summary()
 
 
