@@ -7,8 +7,9 @@ With ``tau_m dV/dt = I - V`` and ``tau_s dI/dt = -I``, over a time d
 The adjoint flows backwards by the transposed map: ``pI <- e_s pI + k pV``, ``pV <- e_m pV``. Both are
 ``a <- f_a a + k b``, ``b <- f_b b``, so the loops here serve both.
 
-``neurons`` is one tuple of arrays: a, b, the time each was last brought up to, whether that is
-later than the whole layer's, the list of those, and room for two values of each.
+States are held at one time for a whole layer. What happens to a neuron alone at another time, ``d`` seconds on, changes
+there what it must have been before to be so then: the map above, inverted. ``d`` is kept short (:func:`reach`), as
+the inverse grows with it.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from typing import Any
 import numba
 import numpy as np
 
-__all__ = ["advance_all", "advance_one", "arrivals", "crossing", "flow", "new_neurons"]
+__all__ = ["advance", "arrivals", "crossing", "flow", "reach"]
 
 Array = np.ndarray[Any, Any]
 _SAFE = 40  # Newton steps before bisection takes over: near a tangent they close in only linearly
 _HALVINGS = 60
+_CLOSE = 1e-16
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
@@ -53,16 +55,31 @@ def crossing(v: float, i: float, theta: float, tau_m: float, tau_s: float) -> fl
     em, _, k = flow(bound, tau_m, tau_s, tau_m)
     if not em * v + k * i > theta:
         return np.inf
-    d = 0.0
+    d = min(_guess(v, i, theta, tau_m, tau_s), bound)
     for _ in range(_SAFE):
         em, es, k = flow(d, tau_m, tau_s, tau_m)
         now = em * v + k * i
         slope = (es * i - now) / tau_m
-        step = (theta - now) / slope if slope > 0.0 else 0.0
-        if not step > 4e-16 * (d + tau_s):
-            return d if slope > 0.0 else _halved(v, i, theta, tau_m, tau_s, d, bound)
-        d = min(d + step, bound)
-    return _halved(v, i, theta, tau_m, tau_s, d, bound)
+        if not slope > 0.0:  # the guess is beyond the maximum, or the root is one with it
+            if d == 0.0 or now <= theta:
+                return _halved(v, i, theta, tau_m, tau_s, d, bound)
+            d = 0.0
+            continue
+        step = (theta - now) / slope
+        bend = (es * i / tau_s + slope) / tau_m
+        d = min(max(d + step, 0.0), bound)
+        if bend * step * step <= _CLOSE * slope * tau_s:  # twice the error that is left, times the slope
+            return float(d)
+    return _halved(v, i, theta, tau_m, tau_s, 0.0, bound)
+
+
+@numba.njit(error_model="numpy", nogil=True, cache=True)
+def _guess(v: float, i: float, theta: float, tau_m: float, tau_s: float) -> float:
+    """About when V reaches ``theta``: the smaller root of its parabola at 0, or 0 if that has none."""
+    slope = (i - v) / tau_m
+    bend = (i / tau_s + slope) / tau_m
+    inside = slope * slope - 2.0 * bend * (theta - v)
+    return 2.0 * (theta - v) / (slope + np.sqrt(inside)) if inside > 0.0 else 0.0
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
@@ -90,43 +107,18 @@ def _halved(v: float, i: float, theta: float, tau_m: float, tau_s: float, low: f
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
-def new_neurons(like: Array, size: int) -> Any:
-    """The tuple of arrays of ``size`` neurons; a and b of the dtype of ``like``."""
-    a, b = np.zeros(size, like.dtype), np.zeros(size, like.dtype)
-    return a, b, np.zeros(size), np.zeros(size, np.bool_), np.zeros(size, np.int64), a.copy(), b.copy()
+def reach(tau_m: float, tau_s: float) -> float:
+    """Seconds from the time of a layer within which one neuron of it may change: rounding grows by e at most."""
+    return min(tau_m, tau_s)
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
-def advance_one(neurons: Any, j: int, ahead: int, since: float, now: float, taus: Any) -> int:
-    """Bring neuron ``j`` from where it is to ``now``; returns how many are ahead of the layer, which is at ``since``."""
-    a, b, last, is_ahead, listed, _, _ = neurons
-    fa, fb, k = flow(abs(now - (last[j] if is_ahead[j] else since)), *taus)
-    a[j], b[j] = fa * a[j] + k * b[j], fb * b[j]
-    last[j] = now
-    if not is_ahead[j]:
-        is_ahead[j] = True
-        listed[ahead] = j
-        ahead += 1
-    return ahead
-
-
-@numba.njit(error_model="numpy", nogil=True, cache=True)
-def advance_all(neurons: Any, ahead: int, since: float, now: float, taus: Any) -> None:
-    """Bring the whole layer to ``now``, the ``ahead`` neurons each from their own time."""
-    a, b, last, is_ahead, listed, spare_a, spare_b = neurons
-    for q in range(ahead):
-        j = listed[q]
-        fa, fb, k = flow(abs(now - last[j]), *taus)
-        spare_a[q], spare_b[q] = fa * a[j] + k * b[j], fb * b[j]
-    fa, fb, k = flow(abs(now - since), *taus)
-    ga, gb, gk = a.dtype.type(fa), a.dtype.type(fb), a.dtype.type(k)
+def advance(a: Array, b: Array, by: Any) -> None:
+    """Bring a layer to another time; ``by`` is the :func:`flow` until then."""
+    fa, fb, k = a.dtype.type(by[0]), a.dtype.type(by[1]), a.dtype.type(by[2])
     for j in range(a.shape[0]):
-        a[j] = ga * a[j] + gk * b[j]
-        b[j] = gb * b[j]
-    for q in range(ahead):
-        j = listed[q]
-        a[j], b[j] = spare_a[q], spare_b[q]
-        is_ahead[j] = False
+        a[j] = fa * a[j] + k * b[j]
+        b[j] = fb * b[j]
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)

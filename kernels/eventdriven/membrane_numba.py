@@ -25,8 +25,8 @@ def _kept(d: float, taus: Any) -> Any:
     """Of an arrival ``d`` seconds ago: what is in V and in I, by how much each falls per second, and the area of V."""
     tau_m, tau_s = taus
     if tau_s == 0.0:
-        left = np.exp(-d / tau_m)
-        return left, 0.0, left / tau_m, 0.0, -tau_m * np.expm1(-d / tau_m)
+        lost = -np.expm1(-d / tau_m)
+        return 1.0 - lost, 0.0, (1.0 - lost) / tau_m, 0.0, tau_m * lost
     _, es, k = flow(d, tau_m, tau_s, tau_m)
     return k, es, (k - es) / tau_m, es / tau_s, -tau_s * np.expm1(-d / tau_s) - tau_m * k
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from neuro.errors import InputError
-from neuro.kernels.propagation.spikes import count_entries, list_entries
 
 __all__ = ["SpikeTimes", "first_times", "from_grid", "to_grid"]
 
@@ -88,18 +87,18 @@ def from_grid(x: Tensor, dt: float) -> SpikeTimes:
     """
     if x.dim() != 3 or x.dtype not in (torch.float32, torch.float64) or x.device.type != "cpu":
         raise InputError(f"x must be [T, B, N] float32 or float64 on the CPU, got {list(x.shape)} {x.dtype}")
-    from neuro.kernels.eventdriven.spike_times_numba import by_sample
+    from neuro.kernels.eventdriven.spike_times_numba import by_sample, list_spikes
 
     steps, batch, neurons = x.shape
     rows = x.detach().reshape(steps * batch, neurons).contiguous()
-    counts = count_entries(rows)
-    if not torch.equal(counts[0], counts[1]):
+    first = np.zeros(steps * batch + 1, np.int64)
+    index = list_spikes(rows.numpy(), first)
+    if index is None:
         raise InputError("x must be 0 or 1 everywhere: a spike has a time but no size; use BPTT for graded input")
-    first, index, _ = list_entries(rows, counts)
     start = torch.zeros(batch + 1, dtype=torch.int64)
-    torch.cumsum(counts[0].view(steps, batch).sum(0), 0, out=start[1:])
-    time, neuron = torch.empty(index.numel(), dtype=torch.float64), torch.empty_like(index)
-    by_sample(first.numpy(), index.numpy(), batch, dt, start.numpy(), time.numpy(), neuron.numpy())
+    np.cumsum(np.diff(first).reshape(steps, batch).sum(0), out=start.numpy()[1:])
+    time, neuron = torch.empty(index.size, dtype=torch.float64), torch.empty(index.size, dtype=torch.int32)
+    by_sample(first, index, batch, dt, start.numpy(), time.numpy(), neuron.numpy())
     return SpikeTimes(time, neuron, start, torch.ones_like(time), neurons)
 
 

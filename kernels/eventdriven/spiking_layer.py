@@ -132,7 +132,7 @@ def _backward_op(
     constants: Sequence[float],
     wants_time: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    from neuro.kernels.eventdriven.spiking_layer_numba import backward
+    from neuro.kernels.eventdriven.spiking_adjoint_numba import backward
 
     events: Any = tuple(a.detach().contiguous().numpy() for a in (start, time, neuron))
     arrays = _arrays(weight, delay, recurrent)

@@ -1,7 +1,9 @@
 """Numba loops of a layer in continuous time; see :mod:`neuro.kernels.eventdriven.spiking_layer`.
 
-A task runs whole samples, one after the other. ``constants`` is the tuple ``tau_m``, ``tau_s``, ``theta``,
-``v_reset``, ``end`` and ``lag`` (of the recurrent synapses). Weights are ``[pre, post]``.
+A task runs whole samples, one after the other. A layer's states are all held at one time, ``since``: that of the last
+event that reached many neurons (:mod:`neuro.kernels.eventdriven.flow_numba` says how one changes in between).
+``constants`` is the tuple ``tau_m``, ``tau_s``, ``theta``, ``v_reset``, ``end`` and ``lag`` (of the recurrent synapses).
+Weights are ``[pre, post]``.
 """
 
 from __future__ import annotations
@@ -11,71 +13,128 @@ from typing import Any
 import numba
 import numpy as np
 
-from neuro.kernels.eventdriven.flow_numba import advance_all, advance_one, arrivals, crossing, flow, new_neurons
+from neuro.kernels.eventdriven.flow_numba import advance, arrivals, crossing, flow, reach
 
-__all__ = ["backward", "forward"]
+__all__ = ["forward"]
 
 Array = np.ndarray[Any, Any]
-_FLATTEST = 1e-9  # of the threshold: slope below which a crossing counts as that steep, or rounding would divide by 0
+_SLACK = 1e-6  # of the threshold: what float32 may lack of it where a root is looked for all the same
+_CANDIDATES = np.uint64(0x0202020202020202)
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
-def _add_row(total: Array, row: Array) -> None:
-    for j in range(total.shape[0]):
-        total[j] += row[j]
+def _new_upcoming(size: int) -> Any:
+    """Of each neuron when it spikes if nothing arrives, inf if it does not; a list of those that do, and marks."""
+    words = np.zeros(-(-size // 8), np.uint64)
+    return np.full(size, np.inf), np.zeros(size, np.int64), np.zeros(size, np.bool_), words, words.view(np.uint8)
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
-def _dot(a: Array, b: Array) -> float:
-    total = a.dtype.type(0)
-    for j in range(a.shape[0]):
-        total += a[j] * b[j]
-    return float(total)
+def _first(upcoming: Any, count: int) -> Any:
+    """The listed neuron that spikes first, the lower one of two, and when; inf if none does."""
+    times, listed = upcoming[:2]
+    first, when = -1, np.inf
+    for n in range(count):
+        j = listed[n]
+        if times[j] < when or (times[j] == when and j < first):
+            first, when = j, times[j]
+    return first, when
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
-def _predict(v: Array, i: Array, now: float, until: float, upcoming: Array, constants: Any) -> int:
-    """When each neuron spikes if nothing arrives, inf if not before ``until``; returns the first of them.
+def _next_spike(v: float, i: float, now: float, until: float, constants: Any) -> float:
+    """When a neuron with these states ``now`` spikes if nothing arrives; inf if not by ``until``.
+
+    ``tau_m V' <= i - v`` until then, so that V gains no more than that by the time: no root is sought where it is too little.
+    """
+    tau_m, tau_s, theta = constants[:3]
+    if not i > theta or (v < theta and v + (i - v) * (until - now) / tau_m <= theta):
+        return np.inf
+    at = now + crossing(v, i, theta, tau_m, tau_s)
+    return at if at <= until else np.inf
+
+
+@numba.njit(error_model="numpy", nogil=True, cache=True)
+def _predict(v: Array, i: Array, now: float, until: float, by: Any, upcoming: Any, count: int, constants: Any) -> int:
+    """List the neurons that spike before ``until`` if nothing arrives; returns how many. ``by`` is the flow until then.
 
     Where I is above theta until then, V crosses it before if and only if it is above it then
     (:func:`neuro.kernels.eventdriven.flow_numba.crossing`): two products, and a root is sought for few.
     """
-    tau_m, tau_s, theta = constants[:3]
-    em, es, k = flow(until - now, tau_m, tau_s, tau_m) if until < np.inf else (0.0, 0.0, 0.0)
-    first = 0
+    times, listed, is_listed, words, marks = upcoming
+    for n in range(count):
+        times[listed[n]] = np.inf
+        is_listed[listed[n]] = False
+    cast = v.dtype.type
+    theta = cast(constants[2])
+    em, es, k, enough = cast(by[0]), cast(by[1]), cast(by[2]), cast(constants[2] * (1.0 - _SLACK))
     for j in range(v.shape[0]):
-        upcoming[j] = np.inf
-        if i[j] > theta and (em * v[j] + k * i[j] > theta or es * i[j] <= theta):
-            upcoming[j] = now + crossing(float(v[j]), float(i[j]), theta, tau_m, tau_s)
-            if upcoming[j] < upcoming[first]:
-                first = j
-    return first
+        marks[j] = ((i[j] > theta) & ((em * v[j] + k * i[j] > enough) | (es * i[j] <= theta))) << 1
+    count = 0
+    for word in range(words.shape[0]):
+        if words[word] & _CANDIDATES:
+            for j in range(8 * word, min(8 * word + 8, v.shape[0])):
+                if marks[j]:
+                    times[j] = _next_spike(float(v[j]), float(i[j]), now, until, constants)
+                    if times[j] < np.inf:
+                        listed[count] = j
+                        is_listed[j] = True
+                        count += 1
+    return count
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
 def _receive(p: int, now: float, at: Array, source: Array, pre: Array, weight: Array, current: Array) -> int:
     """Add the weights of all spikes that arrive ``now``; returns the arrival after them."""
+    while p + 3 < at.shape[0] and at[p + 3] == now:
+        a, b, c, d = pre[source[p]], pre[source[p + 1]], pre[source[p + 2]], pre[source[p + 3]]
+        for j in range(current.shape[0]):
+            current[j] += (weight[a, j] + weight[b, j]) + (weight[c, j] + weight[d, j])
+        p += 4
     while p < at.shape[0] and at[p] == now:
-        _add_row(current, weight[pre[source[p]]])
+        a = pre[source[p]]
+        for j in range(current.shape[0]):
+            current[j] += weight[a, j]
         p += 1
     return p
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
 def _single(
-    neurons: Any, upcoming: Array, first: int, ahead: int, since: float, now: float, j: int, w: float, constants: Any
-) -> Any:
-    """One weight arrives at one neuron; returns the first neuron to spike and how many are ahead."""
-    tau_m, tau_s, theta = constants[:3]
-    v, i = neurons[:2]
-    ahead = advance_one(neurons, j, ahead, since, now, (tau_m, tau_s, tau_m))
-    i[j] += w
-    upcoming[j] = now + crossing(float(v[j]), float(i[j]), theta, tau_m, tau_s)
-    if upcoming[j] < upcoming[first]:
-        first = j
-    elif first == j:
-        first = int(np.argmin(upcoming))
-    return first, ahead
+    v: Array,
+    i: Array,
+    since: float,
+    now: float,
+    until: float,
+    j: int,
+    w: float,
+    upcoming: Any,
+    count: int,
+    constants: Any,
+) -> int:
+    """One weight arrives at one neuron; returns how many neurons are listed."""
+    times, listed, is_listed = upcoming[:3]
+    em, es, k = flow(now - since, constants[0], constants[1], constants[0])
+    here, current = em * v[j] + k * i[j], es * i[j] + w
+    v[j] -= k * w / (em * es)
+    i[j] += w / es
+    times[j] = _next_spike(here, current, now, until, constants)
+    if times[j] < np.inf and not is_listed[j]:
+        listed[count] = j
+        is_listed[j] = True
+        count += 1
+    return count
+
+
+@numba.njit(error_model="numpy", nogil=True, cache=True)
+def _fire(v: Array, i: Array, since: float, now: float, until: float, j: int, upcoming: Any, constants: Any) -> float:
+    """Reset neuron ``j``, which spikes ``now``; returns its current."""
+    tau_m, tau_s, _, v_reset = constants[:4]
+    em, es, k = flow(now - since, tau_m, tau_s, tau_m)
+    current = es * i[j]
+    v[j] = (v_reset - k * i[j]) / em
+    upcoming[0][j] = _next_spike(v_reset, current, now, until, constants)
+    return float(current)
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
@@ -91,47 +150,48 @@ def _sample(
     m0: int,
 ) -> int:
     """Run one sample, its spikes written from ``m0`` on; returns where they end, or -1 if there was no room."""
-    tau_m, tau_s, theta, v_reset, end, lag = constants
+    tau_m, tau_s, _, _, end, lag = constants
     time, neuron, current = out
-    neurons = new_neurons(weight, weight.shape[1])
-    v, i = neurons[:2]
-    upcoming = np.full(v.shape[0], np.inf)
-    taus = (tau_m, tau_s, tau_m)
-    p, q, m, first, ahead, since = 0, m0, m0, 0, 0, 0.0
+    v, i = np.zeros(weight.shape[1], weight.dtype), np.zeros(weight.shape[1], weight.dtype)
+    upcoming, count = _new_upcoming(v.shape[0]), 0
+    p, q, m, since, until = 0, m0, m0, 0.0, np.inf
+    ahead, by = np.inf, (0.0, 0.0, 0.0)  # the flow over ``ahead`` seconds
     while True:
         arriving = at[p] if p < at.shape[0] else np.inf
         returning = time[q] + lag if recurrent.shape[0] > 0 and q < m else np.inf
-        now = min(arriving, returning)
-        if upcoming[first] <= now:
-            if not upcoming[first] <= end:
-                return m
+        first, spiking = _first(upcoming, count)
+        now = min(arriving, returning, spiking)
+        if not now <= end:
+            return m
+        apart = spiking <= now or (delayed and arriving <= returning)  # one neuron alone changes
+        if not apart or now - since > reach(tau_m, tau_s):
+            if now - since != ahead:
+                by = flow(now - since, tau_m, tau_s, tau_m)
+            advance(v, i, by)
+            since, ahead = now, 0.0
+            by = (1.0, 1.0, 0.0)
+        if spiking <= now:
             if m == time.shape[0]:
                 return -1
-            ahead = advance_one(neurons, first, ahead, since, upcoming[first], taus)
-            time[m], neuron[m], current[m] = upcoming[first], first, i[first]
-            v[first] = v_reset
-            upcoming[first] += crossing(v_reset, float(i[first]), theta, tau_m, tau_s)
+            time[m], neuron[m] = now, first
+            current[m] = _fire(v, i, since, now, until, first, upcoming, constants)
             m += 1
-            first = int(np.argmin(upcoming))
-        elif not now <= end:
-            return m
-        elif delayed and arriving <= returning:
+        elif apart:
             s, j = source[p] // v.shape[0], source[p] % v.shape[0]
-            first, ahead = _single(neurons, upcoming, first, ahead, since, now, j, weight[pre[s], j], constants)
+            count = _single(v, i, since, now, until, j, float(weight[pre[s], j]), upcoming, count, constants)
             p += 1
         else:
-            advance_all(neurons, ahead, since, now, taus)
-            since, ahead = now, 0
             if not delayed:
                 p = _receive(p, now, at, source, pre, weight, i)
             while recurrent.shape[0] > 0 and q < m and time[q] + lag == now:
-                _add_row(i, recurrent[neuron[q]])
+                for j in range(v.shape[0]):
+                    i[j] += recurrent[neuron[q], j]
                 q += 1
-            until = np.inf  # a single arrival leaves the others' predictions standing
-            if not delayed:
-                until = at[p] if p < at.shape[0] else np.inf
-                until = min(until, time[q] + lag) if recurrent.shape[0] > 0 and q < m else until
-            first = _predict(v, i, now, until, upcoming, constants)
+            until = at[p] if p < at.shape[0] and not delayed else np.inf
+            until = min(until, time[q] + lag) if recurrent.shape[0] > 0 and q < m else until
+            ahead = until - now
+            by = flow(ahead, tau_m, tau_s, tau_m) if until < np.inf else (0.0, 0.0, 0.0)
+            count = _predict(v, i, now, until, by, upcoming, count, constants)
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
@@ -173,136 +233,3 @@ def forward(
             break
         m = made
     return ends, out[0][:m], out[1][:m], out[2][:m]
-
-
-@numba.njit(error_model="numpy", nogil=True, cache=True)
-def _spike_back(neurons: Any, j: int, current: float, grad_time: float, grad_count: float, constants: Any) -> None:
-    """The adjoint of V from after a spike to before it: the time of the spike moves by ``-dV / V'``."""
-    tau_m, _, theta, v_reset = constants[:4]
-    adjoint = neurons[1]
-    slope = max(current - theta, _FLATTEST * theta)
-    before = ((current - v_reset) * float(adjoint[j]) - tau_m * grad_time) / slope
-    adjoint[j] = before + grad_count / (theta - v_reset)
-
-
-@numba.njit(error_model="numpy", nogil=True, cache=True)
-def _single_back(neurons: Any, s: int, j: int, first: int, pre: Array, weight: Array, taus: Any, grads: Any) -> None:
-    """What one arrival at one neuron gives to its weight, its delay and the time of its spike."""
-    grad_in, grad_weight, grad_delay = grads[:3]
-    i = pre[s]
-    grad_weight[i, j] += neurons[0][j]
-    moved = float(weight[i, j]) * (float(neurons[0][j]) / taus[0] - float(neurons[1][j]) / taus[1])
-    grad_in[first + s] += moved
-    grad_delay[j, i] += moved
-
-
-@numba.njit(error_model="numpy", nogil=True, cache=True)
-def _receive_back(
-    p: int,
-    now: float,
-    at: Array,
-    source: Array,
-    first: int,
-    pre: Array,
-    weight: Array,
-    moved: Array,
-    grads: Any,
-    pi: Array,
-) -> int:
-    """What all arrivals ``now`` give to their weights, delays and times; returns the arrival before them."""
-    grad_in, grad_weight, grad_delay, _, wants_time = grads
-    while p >= 0 and at[p] == now:
-        i = pre[source[p]]
-        _add_row(grad_weight[i], pi)
-        if wants_time:
-            amount = _dot(weight[i], moved)
-            grad_in[first + source[p]] += amount
-            if grad_delay.shape[0] > 0:
-                grad_delay[0, i] += amount
-        p -= 1
-    return p
-
-
-@numba.njit(error_model="numpy", nogil=True, cache=True)
-def _sample_back(
-    first: int,
-    at: Array,
-    source: Array,
-    pre: Array,
-    delayed: bool,
-    weight: Array,
-    recurrent: Array,
-    constants: Any,
-    spikes: Any,
-    grads: Any,
-) -> None:
-    """The adjoint of one sample, from its end to its beginning."""
-    tau_m, tau_s, _, _, end, lag = constants
-    time, neuron, current, grad_time, grad_count = spikes
-    neurons = new_neurons(weight, weight.shape[1])
-    pi, pv = neurons[:2]
-    moved = np.zeros_like(pi)
-    taus = (tau_s, tau_m, tau_m)
-    p, q, ahead, since = at.shape[0] - 1, time.shape[0] - 1, 0, end
-    r = q if recurrent.shape[0] > 0 else -1
-    while q >= 0 or p >= 0:
-        returning = time[r] + lag if r >= 0 else -np.inf
-        arriving = at[p] if p >= 0 else -np.inf
-        now = max(arriving, returning)
-        if q >= 0 and time[q] > now:
-            ahead = advance_one(neurons, neuron[q], ahead, since, time[q], taus)
-            _spike_back(neurons, neuron[q], current[q], grad_time[q], grad_count[q], constants)
-            q -= 1
-        elif q == time.shape[0] - 1:  # after the last spike: nothing there matters to the loss
-            p, r = (p - 1, r) if arriving >= returning else (p, r - 1)
-        elif delayed and arriving >= returning:
-            s, j = source[p] // pi.shape[0], source[p] % pi.shape[0]
-            ahead = advance_one(neurons, j, ahead, since, now, taus)
-            _single_back(neurons, s, j, first, pre, weight, taus, grads)
-            p -= 1
-        else:
-            advance_all(neurons, ahead, since, now, taus)
-            since, ahead = now, 0
-            for j in range(pi.shape[0]):
-                moved[j] = pi[j] / pi.dtype.type(tau_s) - pv[j] / pi.dtype.type(tau_m)
-            if not delayed:
-                p = _receive_back(p, now, at, source, first, pre, weight, moved, grads, pi)
-            while r >= 0 and time[r] + lag == now:
-                _add_row(grads[3][neuron[r]], pi)
-                grad_time[r] += _dot(recurrent[neuron[r]], moved)
-                r -= 1
-
-
-@numba.njit(error_model="numpy", nogil=True, cache=True)
-def backward(
-    b0: int,
-    b1: int,
-    start: Array,
-    time: Array,
-    neuron: Array,
-    weight: Array,
-    delay: Array,
-    recurrent: Array,
-    constants: Any,
-    made: Any,
-    grads: Any,
-) -> None:
-    """Adjoint of samples ``b0:b1``; times and delays in seconds.
-
-    ``made``: starts, times, neurons and currents of the layer's own spikes, gradients of their times (added to) and
-    counts; ``grads``: of the times of the input, of weights, delays and recurrent weights, and whether times are wanted.
-    """
-    own = made[0]
-    for b in range(b0, b1):
-        here = slice(start[b], start[b + 1])
-        spikes = (
-            made[1][own[b] : own[b + 1]],
-            made[2][own[b] : own[b + 1]],
-            made[3][own[b] : own[b + 1]],
-            made[4][own[b] : own[b + 1]],
-            made[5][own[b] : own[b + 1]],
-        )
-        if spikes[0].shape[0] > 0:
-            at, source = arrivals(time[here], neuron[here], delay)
-            delayed = delay.shape[0] > 1
-            _sample_back(start[b], at, source, neuron[here], delayed, weight, recurrent, constants, spikes, grads)

@@ -5,14 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from neuro.kernels.eventdriven.flow_numba import (
-    advance_all,
-    advance_one,
-    arrivals,
-    crossing,
-    flow,
-    new_neurons,
-)
+from neuro.kernels.eventdriven.flow_numba import advance, arrivals, crossing, flow, reach
 
 TAUS = [(20e-3, 5e-3), (20e-3, 10e-3), (10e-3, 10e-3), (10e-3, 10e-3 * (1 + 1e-9)), (4e-3, 30e-3)]
 
@@ -71,20 +64,20 @@ def test_states_at_the_edge() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_layer_ahead_in_part_arrives_together(dtype: type) -> None:
-    taus = (0.02, 0.005, 0.02)
-    together, apart = (new_neurons(np.zeros(0, dtype), 4) for _ in range(2))
-    for neurons in (together, apart):
-        neurons[0][:], neurons[1][:] = [0.1, -0.2, 0.3, 0.0], [1.0, 2.0, -1.0, 0.5]
-    ahead = advance_one(apart, 2, 0, 0.0, 0.001, taus)
-    ahead = advance_one(apart, 0, ahead, 0.0, 0.002, taus)
-    ahead = advance_one(apart, 2, ahead, 0.0, 0.003, taus)
-    assert ahead == 2
-    advance_all(apart, ahead, 0.0, 0.01, taus)
-    advance_all(together, 0, 0.0, 0.01, taus)
-    for a, b in zip(apart[:2], together[:2], strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5 if dtype is np.float32 else 1e-13)
-    assert not apart[3].any()
+def test_a_layer_that_advances_twice_is_where_it_is_after_both(dtype: type) -> None:
+    together = np.array([[0.1, -0.2, 0.3], [1.0, 2.0, -1.0]], dtype)
+    apart = together.copy()
+    for d in (0.001, 0.004):
+        advance(apart[0], apart[1], flow(d, 0.02, 0.005, 0.02))
+    advance(together[0], together[1], flow(0.005, 0.02, 0.005, 0.02))
+    np.testing.assert_allclose(together, apart, rtol=1e-5 if dtype is np.float32 else 1e-13)
+    assert together[0, 0] == pytest.approx(v_after(0.005, 0.1, 1.0, 0.02, 0.005), rel=1e-5)
+
+
+@pytest.mark.parametrize(("tau_m", "tau_s"), TAUS)
+def test_the_flow_within_reach_is_easily_inverted(tau_m: float, tau_s: float) -> None:
+    em, es, _ = flow(reach(tau_m, tau_s), tau_m, tau_s, tau_m)
+    assert min(em, es) >= math.exp(-1) * (1 - 1e-12)
 
 
 def test_arrivals_come_in_order_with_their_spike_and_target() -> None:
