@@ -30,5 +30,13 @@ def test_a_row_has_mean_and_spread_of_its_seeds(script: dict[str, Any]) -> None:
 
 
 def test_rules_that_a_configuration_runs_are_not_shown_twice(script: dict[str, Any]) -> None:
-    made = {"test_accuracy": 0.9, "validation_accuracy": 0.8, "epochs": 3, "processor_seconds": 30}
-    assert [row.rule for row in script["by_script"]({"sltt": made, "ff": made}, {"sltt"})] == ["ff"]
+    made = {
+        "test_accuracy": 0.9,
+        "validation_accuracy": 0.8,
+        "epochs": 3,
+        "processor_seconds": 30,
+        "peak_memory_mib_above_data": 20.0,
+    }
+    assert [(row.rule, row.peak) for row in script["by_script"]({"sltt": made, "ff": made}, {"sltt"})] == [
+        ("ff", "+21")
+    ]
