@@ -1,8 +1,9 @@
 """What learning rules cost: memory over the number of steps, and time beside BPTT.
 
 ``python benchmarks/rules.py`` writes ``benchmarks/results/rules.json``. Memory is the highest sum of tensors held at once
-during one ``backward`` of a rule, beyond the network and the input, as torch's own profiler counts them. Times are medians
-of interleaved runs on one thread.
+during one ``backward`` of a rule, beyond the network, its gradients and the input, as torch's own profiler counts them.
+Times are medians of the processor time of interleaved runs on one thread, with a loss on the mean membrane, whose error is
+known at the end of the sequence only, and with TET, which is a sum over steps.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 import neuro
-from neuro.training.rules import BPTT, OTTT, RTRL, SLTT, TBPTT, EProp, Rule
+from neuro.training.losses import Loss
+from neuro.training.rules import BPTT, OTTT, RTRL, SLTT, SLTTK, TBPTT, EProp, Rule
 
 RESULTS = Path(__file__).parent / "results" / "rules.json"
 BATCH, INPUTS, HIDDEN, CLASSES = 16, 100, 128, 10
@@ -46,9 +48,9 @@ def network(x: Tensor, hidden: int = HIDDEN, *, layers: int = 1, recurrent: bool
     return neuro.calibrate(neuro.Sequential(*made, neuro.Linear(hidden, CLASSES), neuro.LI(CLASSES)), x)
 
 
-def learn(rule: Rule, net: neuro.Sequential, x: Tensor, y: Tensor) -> None:
+def learn(rule: Rule, net: neuro.Sequential, x: Tensor, y: Tensor, loss: Loss = neuro.losses.mean_membrane) -> None:
     net.zero_grad(set_to_none=False)
-    rule.backward(net, x, y, neuro.losses.mean_membrane)
+    rule.backward(net, x, y, loss)
 
 
 def peak_bytes(rule: Rule, net: neuro.Sequential, x: Tensor, y: Tensor) -> int:
@@ -76,30 +78,35 @@ def memory() -> dict[str, dict[str, int]]:
     for name, (rule, recurrent) in rules.items():
         net = network(batch(10)[0], recurrent=recurrent)
         found[name] = {str(steps): peak_bytes(rule, net, *batch(steps)) for steps in STEPS}
-        print(name, {k: f"{v / 1e6:.2f} MB" for k, v in found[name].items()}, flush=True)
+        shown = {k: f"{v / 1e6:.2f} MB" for k, v in found[name].items()}
+        print(name, shown, f"x {max(found[name].values()) / min(found[name].values()):.3f}", flush=True)
     return found
 
 
-def times(steps: int = 100, hidden: int = 400, samples: int = 64) -> dict[str, float]:
+def times(steps: int = 100, hidden: int = 400, samples: int = 64) -> dict[str, dict[str, float]]:
     x, y = batch(steps, samples)
     rules: dict[str, Rule] = {
         "BPTT": BPTT(),
-        "SLTT": SLTT(steps),
-        "SLTT(chunk=10)": SLTT(10),
-        "OTTT": OTTT(steps),
+        f"SLTT(chunk={steps})": SLTT(steps),
+        "SLTT": SLTT(),
+        "SLTTK(4)": SLTTK(4, seed=0),
+        f"OTTT(chunk={steps})": OTTT(steps),
         "TBPTT(10)": TBPTT(10),
     }
     net = network(x, hidden, layers=3)
-    taken: dict[str, list[float]] = {name: [] for name in rules}
+    losses = (neuro.losses.mean_membrane, neuro.losses.tet)
+    taken: dict[tuple[str, str], list[float]] = {(loss.name, name): [] for loss in losses for name in rules}
     for k in range(REPEATS + 1):
-        for name, rule in rules.items():
-            start = time.perf_counter()
-            learn(rule, net, x, y)
-            if k:
-                taken[name].append(time.perf_counter() - start)
-    found = {name: statistics.median(values) for name, values in taken.items()}
-    for name, seconds in found.items():
-        print(f"{name:16} {1e3 * seconds:7.1f} ms  {seconds / found['BPTT']:.2f} of BPTT", flush=True)
+        for loss in losses:
+            for name, rule in rules.items():
+                start = time.process_time()
+                learn(rule, net, x, y, loss)
+                if k:
+                    taken[loss.name, name].append(time.process_time() - start)
+    found = {loss.name: {n: statistics.median(taken[loss.name, n]) for n in rules} for loss in losses}
+    for loss_name, row in found.items():
+        for name, seconds in row.items():
+            print(f"{loss_name:14} {name:16} {1e3 * seconds:7.1f} ms  {seconds / row['BPTT']:.2f} of BPTT", flush=True)
     return found
 
 

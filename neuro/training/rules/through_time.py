@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -142,13 +142,15 @@ class SLTTK(Rule):
     Args:
         k: steps that learn; all of them where T is smaller.
         seed: of the choice, which differs from call to call as :func:`torch.manual_seed` does where it is None.
+        chunk: steps run at once between those; changes memory, not results.
 
     Raises:
-        InputError: ``k`` is not a positive whole number.
+        InputError: ``k`` or ``chunk`` is not a positive whole number.
     """
 
     k: int = 4
     seed: int | None = None
+    chunk: int = 64
 
     about: ClassVar[About] = About(
         paper="Meng et al. 2023, Towards memory- and time-efficient backpropagation for training spiking neural networks",
@@ -160,6 +162,7 @@ class SLTTK(Rule):
 
     def __post_init__(self) -> None:
         need_whole("k", self.k)
+        need_whole("chunk", self.chunk)
 
     def backward(self, net: Network, x: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> RuleResult:
         """As in :meth:`Rule.backward`; ``x`` counts as data: a graph behind it is walked once per chosen step."""
@@ -173,7 +176,7 @@ class SLTTK(Rule):
         chosen, read, share = frozenset(steps), reading(loss, y, len(x)), len(x) / len(steps)
         if read.instantaneous:
             state = None
-            for start, part in _between(x, chosen):
+            for start, part in _between(x, chosen, self.chunk):
                 with torch.set_grad_enabled(start in chosen):
                     output, state = net(part, state, route=_SPATIAL)
                 state, told = detached(state), read.told(output, start)
@@ -181,7 +184,7 @@ class SLTTK(Rule):
                     output.backward(told * share)
             return read.result
         before: dict[int, Any] = {}
-        read.read_all(_remembering(net, x, chosen, before))
+        read.read_all(_remembering(net, _between(x, chosen, self.chunk), chosen, before))
         for t, (state, random) in before.items():
             with torch.random.fork_rng([x.device] if x.is_cuda else []):
                 _set_random_state(x, random)
@@ -190,19 +193,21 @@ class SLTTK(Rule):
         return read.result
 
 
-def _remembering(net: Network, x: Tensor, chosen: Collection[int], before: dict[int, Any]) -> Iterator[Tensor]:
+def _remembering(
+    net: Network, pieces: Iterable[tuple[int, Tensor]], chosen: Collection[int], before: dict[int, Any]
+) -> Iterator[Tensor]:
     """The output, piece by piece; ``before`` gets what each chosen step starts from."""
     state = None
-    for start, part in _between(x, chosen):
+    for start, part in pieces:
         if start in chosen:
-            before[start] = state, _random_state(x)
+            before[start] = state, _random_state(part)
         output, state = net(part, state, route=_SPATIAL)
         yield output
 
 
-def _between(x: Tensor, chosen: Collection[int]) -> Iterator[tuple[int, Tensor]]:
-    """Start and steps of each piece: the chosen steps alone, what lies between them together."""
-    cuts = sorted({0, len(x), *chosen, *(t + 1 for t in chosen)})
+def _between(x: Tensor, chosen: Collection[int], chunk: int) -> Iterator[tuple[int, Tensor]]:
+    """Start and steps of each piece: the chosen steps alone, what lies between them together, up to ``chunk`` steps."""
+    cuts = sorted({*range(0, len(x), chunk), len(x), *chosen, *(t + 1 for t in chosen)})
     for start, end in pairwise(cuts):
         yield start, x[start:end]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -100,7 +101,14 @@ def test_adaptive_feedback_forgets_what_it_differed_by(proofs: ModuleType, tmp_p
     made = rule.prepare(net).auxiliary
     assert made is not None
     (before,) = (p.detach() - net.get_parameter("2.weight").detach() for p in made.parameters())
-    options = {"epochs": 4, "batch_size": 2, "lr": rate, "weight_decay": decay, "schedule": "constant", "clip": 1e-2}
+    options: dict[str, Any] = {
+        "epochs": 4,
+        "batch_size": 2,
+        "lr": rate,
+        "weight_decay": decay,
+        "schedule": "constant",
+        "clip": 1e-2,
+    }
     neuro.fit(net, data, rule, "mean_membrane", calibrated=True, progress=False, output=tmp_path / "run", **options)
     (kept,) = (tmp_path / "run").rglob("last.ckpt")
     held = torch.load(kept, weights_only=False)["state_dict"]

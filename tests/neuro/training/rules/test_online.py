@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import accumulate
 from types import ModuleType
 
 import pytest
 import torch
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 
 import neuro
 from neuro.errors import InputError
@@ -153,6 +155,26 @@ def test_refusals_name_what_works(proofs: ModuleType) -> None:
             next(rule.updates(net, x, y, tet))
     with pytest.raises(InputError, match="every=0 must be a whole number"):
         OTTT(every=0)
+
+
+def peak_bytes(rule: Rule, net: neuro.Sequential, x: Tensor, y: Tensor, loss: Loss) -> int:
+    """The most that all tensors made on the way took at once, those of the gradients not counted."""
+    rule.backward(net, x, y, loss)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        rule.backward(net, x, y, loss)
+    kept = [e.nbytes() for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"]
+    return max(accumulate(kept))
+
+
+@pytest.mark.parametrize("rule", [SLTT(8), OTTT(8), TBPTT(8), RTRL(8), EProp(8)], ids=lambda rule: type(rule).__name__)
+def test_all_memory_is_flat_in_time(rule: Rule) -> None:
+    torch.manual_seed(4)
+    net = neuro.Sequential(neuro.Linear(30, 40), neuro.LIF(40), neuro.Linear(40, 3), neuro.LI(3))
+    peaks = []
+    for steps in (8, 40, 200):
+        x = (torch.rand(steps, 9, 30) < 0.2).float()
+        peaks.append(peak_bytes(rule, net, x, torch.arange(9) % 3, mean_membrane))
+    assert max(peaks) <= 1.1 * min(peaks)
 
 
 @pytest.mark.parametrize(
