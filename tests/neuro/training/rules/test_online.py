@@ -162,7 +162,7 @@ def peak_bytes(rule: Rule, net: neuro.Sequential, x: Tensor, y: Tensor, loss: Lo
     rule.backward(net, x, y, loss)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         rule.backward(net, x, y, loss)
-    kept = [e.nbytes() for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"]
+    kept: list[int] = [e.nbytes() for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"]
     return max(accumulate(kept))
 
 
