@@ -28,7 +28,7 @@ from neuro.training.rules.readout import Readout
 if TYPE_CHECKING:
     from neuro.network import Network
 
-__all__ = ["FEEDBACK", "RTRL", "EProp"]
+__all__ = ["FEEDBACK", "RTRL", "EProp", "EPropAdaptive", "EPropRandom"]
 
 FEEDBACK = ("symmetric", "random", "adaptive")
 
@@ -216,6 +216,32 @@ class EProp(_Forward):
     def _learn_way_back(self, ways: list[Tensor] | None, post: Tensor, error: Tensor) -> None:
         if self.feedback == "adaptive" and ways:
             add_grad(ways[-1], _outer(error, post))  # what the output learns from these neurons
+
+
+@dataclass(frozen=True)
+class EPropRandom(EProp):
+    """:class:`EProp` with fixed random feedback weights."""
+
+    feedback: str = "random"
+
+    about: ClassVar[About] = replace(
+        EProp.about,
+        needs="as eprop; feedback weights are a function of the seed",
+        exact="the last layer; hidden layers as far as their weights come to agree with the feedback",
+    )
+
+
+@dataclass(frozen=True)
+class EPropAdaptive(EProp):
+    """:class:`EProp` with random feedback weights that change and decay as the output's weights do."""
+
+    feedback: str = "adaptive"
+
+    about: ClassVar[About] = replace(
+        EProp.about,
+        needs="as eprop; weights of its own that learn (prepare)",
+        exact="as eprop, once weight decay has made the feedback forget how it was drawn",
+    )
 
 
 class _Carried:

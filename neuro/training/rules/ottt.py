@@ -7,7 +7,7 @@ steps is learnt from as it comes; for any other the output is computed first.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -22,7 +22,7 @@ from neuro.training.rules.online import OnlineRule, Reading
 if TYPE_CHECKING:
     from neuro.network import Network
 
-__all__ = ["OTTT"]
+__all__ = ["OTTT", "OTTTOnline"]
 
 
 @dataclass(frozen=True)
@@ -79,3 +79,17 @@ class OTTT(OnlineRule):
                 if signals[i] is not None:
                     block.add_synaptic(*sweep.pre_factor(i, inputs[i]), signals[i])
                     sweep.add_recurrent(i, outputs[i], signals[i])
+
+
+@dataclass(frozen=True)
+class OTTTOnline(OTTT):
+    """:class:`OTTT` whose optimizer steps at every time step (OTTT_O of Xiao et al. 2022), within the sequence."""
+
+    every: int | None = 1
+
+    about: ClassVar[About] = replace(
+        OTTT.about,
+        time="one pass with traces, and an optimizer step for each time step",
+        needs="as ottt; a loss that is a sum over steps (tet); a lower learning rate, for T steps of the optimizer a batch",
+        exact="as ottt, where the learning rate goes to 0",
+    )
