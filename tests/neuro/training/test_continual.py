@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -125,15 +128,26 @@ def test_a_task_broken_off_leaves_no_rows() -> None:
     assert {name: len(s.old) for name, s in rule.subspaces.items()} == ROWS
 
 
-def test_fit_trains_by_it_and_keeps_the_lateral_synapses(toy: object) -> None:
+def test_fit_trains_by_it_and_keeps_the_lateral_synapses(toy: ModuleType) -> None:
     torch.manual_seed(0)
     net = neuro.Sequential(neuro.Linear(11, 12), neuro.LIF(12), neuro.Linear(12, 3), neuro.LI(3))
-    rule = HLOP(net, {"0": 3, "2": 2})
-    with rule.task():
-        neuro.fit(net, toy.make_data(), rule, "mean_membrane", epochs=2, progress=False)  # type: ignore[attr-defined]
-    assert rule.tasks == 1
+    rule, data = HLOP(net, {"0": 3, "2": 2}), toy.make_data()
+    neuro.calibrate(net, data.train.tensors()[0])
+    for _ in range(2):
+        with rule.task():
+            options: dict[str, Any] = {
+                "lr": 0.1,
+                "optimizer": "momentum",
+                "weight_decay": 0.0,
+                "calibrated": True,
+                "progress": False,
+            }
+            neuro.fit(net, data, rule, "mean_membrane", epochs=1, **options)
+    assert rule.tasks == 2
     assert rule.auxiliary is not None
-    assert {tuple(v.shape) for v in rule.auxiliary.state_dict().values()} >= {(3, 11), (2, 12)}
+    assert {tuple(v.shape) for v in rule.auxiliary.state_dict().values()} >= {(6, 11), (4, 12)}
+    with pytest.raises(InputError, match="has moved within the protected subspace; use SGD"), rule.task():
+        neuro.fit(net, data, rule, "mean_membrane", epochs=1, batch_size=8, calibrated=True, progress=False)
 
 
 def test_an_optimizer_that_leaves_the_free_space_is_noticed() -> None:
