@@ -6,7 +6,6 @@ import math
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neuro.errors import InputError
@@ -36,9 +35,9 @@ _TEXT = _SPEC.to_text()
 class LeakyRNN(RecurrentLayer):
     r"""Leaky rate units with learned time constants: ``h = phi((1 - dt/tau) h + dt/tau (W h + W_x x + b))``.
 
-    phi is the leaky ReLU of slope 0.01. ``tau = dt (1 + softplus(raw))``, so it stays above one step however long
-    training goes on; units have no synapse onto themselves (the diagonal of ``W`` counts as zero): what one remembers
-    by itself is its ``tau``. State: ``(h,)``, which is also the output.
+    phi is the leaky ReLU of slope 0.01. ``tau = dt (1 + |raw|)``, so it is never below one step however long training goes
+    on, and learns on its own scale: one of a single step can still grow. Units have no synapse onto themselves (the
+    diagonal of ``W`` counts as zero): what one remembers by itself is its ``tau``. State: ``(h,)``, which is also the output.
 
     Args:
         inputs: number of inputs.
@@ -51,7 +50,7 @@ class LeakyRNN(RecurrentLayer):
         input_weight: ``[units, inputs]``.
         weight: ``[units, units]`` (post, pre); its diagonal is ignored.
         bias: ``[units]``.
-        raw: ``[units]``.
+        raw: ``[units]``, ``tau / dt - 1``, of either sign.
 
     Raises:
         InputError: sizes, dt or tau out of range.
@@ -77,13 +76,12 @@ class LeakyRNN(RecurrentLayer):
         self.input_weight, self.bias = drawn.weight, drawn.bias
         # Stored column by column, so that the synapses of one presynaptic unit are contiguous.
         self.weight = nn.Parameter(recurrent.weight.detach().t().clone(memory_format=torch.contiguous_format).t())
-        steps = torch.empty(units).uniform_(low / self.dt, high / self.dt).clamp_min(1 + 1e-6)
-        self.raw = nn.Parameter(torch.log(torch.expm1(steps - 1)))
+        self.raw = nn.Parameter(torch.empty(units).uniform_(low / self.dt - 1, high / self.dt - 1))
         self.register_buffer("off_diagonal", 1 - torch.eye(units), persistent=False)
 
     def time_constants(self) -> Tensor:
         """``tau [units]`` in seconds, differentiable."""
-        return self.dt * (1 + F.softplus(self.raw))
+        return self.dt * (1 + self.raw.abs())
 
     def forward(
         self, x: Tensor, state: State | None = None, *, route: Route | None = None, backend: str = "auto"
@@ -104,7 +102,7 @@ class LeakyRNN(RecurrentLayer):
         """
         (before,) = self._before(x, state)
         drive = dense_linear(x, self.input_weight, self.bias)
-        values = [1 / (1 + F.softplus(self.raw))]
+        values = [1 / (1 + self.raw.abs())]
         weight = self.weight * self.off_diagonal
         options = {"route": route, "backend": backend, "text": _TEXT}
         h, (after,) = recurrent_scan(_SPEC, drive, [before], values, weight, before, **options)  # type: ignore[arg-type]

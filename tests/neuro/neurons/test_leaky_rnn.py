@@ -78,6 +78,15 @@ def test_time_constants_start_where_asked_and_stay_above_one_step() -> None:
     assert bool(torch.isfinite(cell(torch.ones(3, 1, 1))[0]).all())
 
 
+def test_time_constants_near_one_step_learn_as_fast_as_others() -> None:
+    cell = layer()
+    cell.raw.data = torch.tensor([1e-9, 0.1, 1.0, 5.0, -1e-9, -0.1, -3.0], dtype=torch.float64)
+    assert torch.equal(cell.time_constants().detach(), 1e-3 * (1 + cell.raw.detach().abs()))
+    cell.time_constants().sum().backward()
+    assert cell.raw.grad is not None
+    assert torch.equal(cell.raw.grad.abs(), torch.full((7,), 1e-3, dtype=torch.float64))
+
+
 def test_without_synapses_a_unit_forgets_at_its_time_constant() -> None:
     cell = layer()
     with torch.no_grad():
