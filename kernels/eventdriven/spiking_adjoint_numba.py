@@ -16,22 +16,23 @@ __all__ = ["backward"]
 
 Array = np.ndarray[Any, Any]
 _FLATTEST = 1e-9  # of the threshold: slope below which a crossing counts as that steep, or rounding would divide by 0
-_LANES = 16  # partial sums of a product, so that it is computed that many at a time, in an order that is fixed
+_FEW = 16  # terms that are added one after the other
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
-def _dot(a: Array, b: Array, i: int, lanes: Array) -> float:
-    """The product of ``a`` and row ``i`` of ``b``."""
-    whole = a.shape[0] - a.shape[0] % _LANES
-    lanes[:] = 0
-    for j in range(0, whole, _LANES):
-        for n in range(_LANES):
-            lanes[n] += a[j + n] * b[i, j + n]
+def _dot(a: Array, b: Array, i: int, spare: Array) -> float:
+    """The product of ``a`` and row ``i`` of ``b``, the sum folded in halves: loops without a chain, in a fixed order."""
+    size = a.shape[0]
+    for j in range(size):
+        spare[j] = a[j] * b[i, j]
+    while size > _FEW:
+        half = (size + 1) // 2
+        for j in range(size - half):
+            spare[j] += spare[j + half]
+        size = half
     total = 0.0
-    for n in range(_LANES):
-        total += lanes[n]
-    for j in range(whole, a.shape[0]):
-        total += a[j] * b[i, j]
+    for j in range(size):
+        total += spare[j]
     return total
 
 
@@ -84,7 +85,7 @@ def _receive_back(
     pre: Array,
     weight: Array,
     moved: Array,
-    lanes: Array,
+    spare: Array,
     grads: Any,
     pi: Array,
 ) -> int:
@@ -95,7 +96,7 @@ def _receive_back(
         for j in range(pi.shape[0]):
             grad_weight[i, j] += pi[j]
         if wants_time:
-            amount = _dot(moved, weight, i, lanes)
+            amount = _dot(moved, weight, i, spare)
             grad_in[first + source[p]] += amount
             if grad_delay.shape[0] > 0:
                 grad_delay[0, i] += amount
@@ -120,7 +121,8 @@ def _sample_back(
     tau_m, tau_s, _, _, end, lag = constants
     time, neuron, current, grad_time, grad_count = spikes
     pi, pv = np.zeros(weight.shape[1], weight.dtype), np.zeros(weight.shape[1], weight.dtype)
-    moved, lanes = np.zeros_like(pi), np.zeros(_LANES, pi.dtype)
+    moved, spare = np.zeros_like(pi), np.zeros_like(pi)
+    per_s, per_m = pi.dtype.type(1.0 / tau_s), pi.dtype.type(1.0 / tau_m)
     p, q, since = at.shape[0] - 1, time.shape[0] - 1, end
     r = q if recurrent.shape[0] > 0 else -1
     while q >= 0 or p >= 0:
@@ -145,13 +147,13 @@ def _sample_back(
             p -= 1
         else:
             for j in range(pi.shape[0]):
-                moved[j] = pi[j] / pi.dtype.type(tau_s) - pv[j] / pi.dtype.type(tau_m)
+                moved[j] = pi[j] * per_s - pv[j] * per_m
             if not delayed:
-                p = _receive_back(p, now, at, source, first, pre, weight, moved, lanes, grads, pi)
+                p = _receive_back(p, now, at, source, first, pre, weight, moved, spare, grads, pi)
             while r >= 0 and time[r] + lag == now:
                 for j in range(pi.shape[0]):
                     grads[3][neuron[r], j] += pi[j]
-                grad_time[r] += _dot(moved, recurrent, neuron[r], lanes)
+                grad_time[r] += _dot(moved, recurrent, neuron[r], spare)
                 r -= 1
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,7 +66,7 @@ def test_states_at_the_edge() -> None:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_layer_that_advances_twice_is_where_it_is_after_both(dtype: type) -> None:
-    together = np.array([[0.1, -0.2, 0.3], [1.0, 2.0, -1.0]], dtype)
+    together: np.ndarray[Any, Any] = np.array([[0.1, -0.2, 0.3], [1.0, 2.0, -1.0]], dtype)
     apart = together.copy()
     for d in (0.001, 0.004):
         advance(apart[0], apart[1], flow(d, 0.02, 0.005, 0.02))
