@@ -75,7 +75,10 @@ class TrainConfig(Settings):
         "sltt",
         "sltt_k",
         "ottt",
+        "ottt_online",
         "eprop",
+        "eprop_random",
+        "eprop_adaptive",
         "eventprop",
         "rtrl",
         "drtp",
@@ -85,6 +88,8 @@ class TrainConfig(Settings):
         "lls_m",
         "lls_mxm",
         "tess",
+        "man",
+        "synthetic",
         "ff",
         "ff_physical",
         "oja",
@@ -114,9 +119,40 @@ class TrainConfig(Settings):
         "cosine", "course of the learning rates over the epochs", group="training"
     )
     weight_decay: float = setting(1e-2, "decoupled decay of the weights", group="training", ge=0)
+    optimizer: Literal["adamw", "adam", "nadam", "radam", "rmsprop", "adagrad", "sgd", "momentum"] = setting(
+        "adamw", "what spends the gradient; weight decay is decoupled in adamw only", group="training"
+    )
     clip: float = setting(1.0, "largest norm of the gradient", group="training", gt=0)
+    temperature: tuple[Annotated[float, Field(gt=0)], ...] = setting(
+        (),
+        "temperatures of the softmax of the loss in the first and the last epoch; none leaves it at 1",
+        group="training",
+    )
+    rate_low: float | None = setting(
+        None,
+        "lower bound on the rate of each hidden neuron, held by a penalty",
+        group="training",
+        unit="spikes/s",
+        gt=0,
+    )
+    rate_high: float | None = setting(
+        None,
+        "upper bound on the rate of each hidden neuron, held by a penalty",
+        group="training",
+        unit="spikes/s",
+        gt=0,
+    )
+    rate_weight: float = setting(1.0, "weight of the penalty on rates", group="training", gt=0)
+    precision: Literal["32", "bf16-mixed"] = setting(
+        "32", "bf16-mixed takes products in bfloat16; states and weights stay as they are", group="training"
+    )
     select: Literal["accuracy", "loss"] = setting(
         "accuracy", "which measure on the validation split chooses the weights to keep", group="training"
+    )
+    select_on: Literal["validation", "test"] = setting(
+        "validation",
+        "split that chooses the epoch; with test every figure of the run is labelled test-selected: too good to report",
+        group="training",
     )
     patience: int = setting(10, "epochs without a better one after which training stops", group="training", ge=1)
     seed: int = setting(0, "seed of the weights and of the order of samples", group="training", ge=0, le=2**32 - 1)
@@ -130,6 +166,9 @@ class TrainConfig(Settings):
         None, "folder of the event stores; unless given, $NEURO_CACHE or the user's cache folder", group="machine"
     )
     device: str = setting("cpu", "where to compute: cpu, cuda, or cuda:1 for the second GPU", group="machine")
+    devices: int = setting(
+        1, "processes that share every batch: GPUs, or with cpu processes of this machine", group="machine", ge=1
+    )
     # One: torch's dense products round by the number of threads, and a rounding can turn a spike.
     threads: int = setting(
         1,

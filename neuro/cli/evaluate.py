@@ -25,8 +25,9 @@ def _run(arguments: argparse.Namespace) -> int:
         data, net = load_run(run, config)
         found = evaluate(net, data, "test", config.loss)
         _write_arrays(run, found)
-        run.write(run.evaluation, found.summary() | {"per_class": _per_class(found)})
-    _show(found)
+        told = {"per_class": _per_class(found), "selected_on": config.select_on}
+        run.write(run.evaluation, found.summary() | told)
+    _show(found, config.select_on)
     say(f"{run.evaluation}, {run.arrays}")
     return 0
 
@@ -53,8 +54,13 @@ def _write_arrays(run: Run, found: EvaluationResult) -> None:
         )
 
 
-def _show(found: EvaluationResult) -> None:
-    say(f"test accuracy {100 * found.accuracy:.2f} % of {found.samples} samples\n")
+def _show(found: EvaluationResult, selected_on: str) -> None:
+    label = (
+        ""
+        if selected_on == "validation"
+        else ", test-selected: the epoch was chosen on these samples, too good to report"
+    )
+    say(f"test accuracy {100 * found.accuracy:.2f} % of {found.samples} samples{label}\n")
     rows = [
         [row["class"], _percent(row["accuracy"]), row["samples"], *(n or "" for n in counts)]
         for row, counts in zip(_per_class(found), found.confusion.tolist(), strict=True)

@@ -32,18 +32,27 @@ def _add_arguments(parser: Parser) -> None:
         "--resume", action="store_true", help="go on with the run in the output folder, by its own config"
     )
     existing.add_argument("--overwrite", action="store_true", help="replace the run in the output folder")
+    parser.add_argument(
+        "--audit",
+        action="store_true",
+        help="compare the rule's gradient with that of bptt, layer by layer, in every epoch: gradients.csv, and log.txt for the first",
+    )
     add_flags(parser, TrainConfig)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     run, config = _resumed(arguments) if arguments.resume else _fresh(arguments)
     from neuro.cli.assembly import build_network, check_logger, choose_device, load_data, use_threads
+    from neuro.training.processes import started_as_first
 
     use_threads(config.threads)
     choose_device(config.device)
     check_logger(config.logger)
     data = load_data(config)
     net = build_network(config, data)
+    if not started_as_first():  # with --devices, the launcher runs this command once more for each
+        _fit(config, data, net, run, arguments)
+        return 0
     if not arguments.resume:
         run.begin(config)
     _introduce(run, config, data, net)
@@ -89,7 +98,10 @@ def _fresh(arguments: argparse.Namespace) -> tuple[Run, TrainConfig]:
     config = _located(_wanted(arguments)[0])
     assert config.output is not None
     run = Run(config.output)
-    run.check_free(overwrite=arguments.overwrite)
+    from neuro.training.processes import started_as_first
+
+    if started_as_first():
+        run.check_free(overwrite=arguments.overwrite)
     return run, config
 
 
@@ -124,7 +136,11 @@ def _fit(
     config: TrainConfig, data: Parts[Any], net: neuro.Sequential, run: Run, arguments: argparse.Namespace
 ) -> FitResult:
     from neuro.training.fit import fit
+    from neuro.training.regularisers import SpikeRate
 
+    bounded = config.rate_low is not None or config.rate_high is not None
+    if config.temperature and len(config.temperature) != 2:
+        raise InputError(f"--temperature takes two numbers, of the first and the last epoch, got {config.temperature}")
     return fit(
         net,
         data,
@@ -135,15 +151,22 @@ def _fit(
         lr=config.lr,
         cell_lr=config.cell_lr,
         weight_decay=config.weight_decay,
+        optimizer=config.optimizer,
         clip=config.clip,
         schedule=config.schedule,
+        temperature=(config.temperature[0], config.temperature[1]) if config.temperature else None,
+        regularisers=[SpikeRate(config.rate_low, config.rate_high, config.rate_weight)] if bounded else [],
+        precision=config.precision,
         select=config.select,
+        select_on=config.select_on,
         patience=config.patience,
         seed=config.seed,
         output=run.root,
         resume=arguments.resume,
         overwrite=arguments.overwrite,
         logger=("csv", config.logger),
+        devices=config.devices,
+        audit=arguments.audit,
     )
 
 
@@ -161,6 +184,7 @@ def _summary(config: TrainConfig, result: FitResult) -> dict[str, Any]:
         "seed": config.seed,
         "epochs": len(result.history),
         "best_epoch": result.best_epoch,
+        "selected_on": result.selected_on,
         "validation_accuracy": result.validation_accuracy,
         "last_epoch": dict(result.history[-1]),
         "layers": [{"name": name, "layer": layer} for name, layer, _ in layers],
@@ -171,8 +195,9 @@ def _summary(config: TrainConfig, result: FitResult) -> dict[str, Any]:
 
 
 def _conclude(run: Run, result: FitResult) -> None:
+    chosen = "validation" if result.selected_on == "validation" else "test-selected (too good to report)"
     say(
-        f"validation accuracy {100 * result.validation_accuracy:.2f} % in epoch {result.best_epoch} "
+        f"{chosen} accuracy {100 * result.validation_accuracy:.2f} % in epoch {result.best_epoch} "
         f"of {len(result.history)}, {result.seconds:.1f} s"
     )
     say(f"network {run.training.weights}, curves {run.training.metrics}, config {run.config}")

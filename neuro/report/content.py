@@ -109,6 +109,7 @@ class Report:
     parameters: int
     test_accuracy: float | None = None
     validation_accuracy: float | None = None
+    selected_on: str = "validation"
     confusion: IntArray | None = None
     classes: tuple[str, ...] = ()
     samples: tuple[Sample, ...] = ()

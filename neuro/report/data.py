@@ -64,6 +64,7 @@ def collect(folder: str | Path, data: Parts[Any] | None = None) -> Report:
         curves=files.curves,
         parameters=files.summary.parameters,
         validation_accuracy=files.summary.validation_accuracy,
+        selected_on=files.summary.selected_on,
         time_constants=time_constants(files.network, files.settings),
         agreement=files.exported.rows,
         export_notes=files.exported.export.notes,

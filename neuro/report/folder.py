@@ -42,6 +42,7 @@ class Summary:
     parameters: int
     seconds: float
     versions: dict[str, str]
+    selected_on: str = "validation"
 
 
 @dataclass(frozen=True)

@@ -79,13 +79,16 @@ def cards(report: Report) -> tuple[Card, ...]:
     """The headline figures, the most wanted first."""
     tested = None if report.confusion is None else int(report.confusion.sum())
     epoch = report.curves.best_epoch
-    chosen = "" if epoch is None else f"model of epoch {epoch}, selected on validation"
+    fair = report.selected_on == "validation"
+    chosen = "" if epoch is None else f"model of epoch {epoch}, selected on {report.selected_on}"
+    if not fair:
+        chosen += ": too good to report"
     synops = sum(layer.synops for layer in report.synapses)
     macs = sum(layer.macs for layer in report.synapses)
     spikes = sum(cell.spikes for cell in report.cells)
     return (
         Card("Test accuracy", percent(report.test_accuracy), f"{tested:,} samples, {chosen}" if tested else "not evaluated yet"),
-        Card("Validation accuracy", percent(report.validation_accuracy), chosen),
+        Card("Validation accuracy" if fair else "Test-selected accuracy", percent(report.validation_accuracy), chosen),
         Card("Parameters", f"{report.parameters:,}", "trained weights, biases and time constants"),
         Card("Spikes per sample", short(spikes) if report.cells else "–", "all layers together" if report.cells else "not evaluated yet"),
         Card(

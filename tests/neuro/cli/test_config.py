@@ -12,8 +12,8 @@ from neuro.kernels.compiler.surrogate import SURROGATES
 from neuro.neurons import LIF
 from neuro.training.fit import LOGGERS
 from neuro.training.losses import LOSSES
-from neuro.training.optimizer import SCHEDULES
-from neuro.training.recipe import SELECTIONS, Recipe
+from neuro.training.optimizer import OPTIMIZERS, SCHEDULES
+from neuro.training.recipe import PRECISIONS, SELECTIONS, Recipe
 from neuro.training.rules import RULES
 
 
@@ -25,6 +25,8 @@ from neuro.training.rules import RULES
         ("loss", LOSSES),
         ("schedule", SCHEDULES),
         ("select", SELECTIONS),
+        ("optimizer", OPTIMIZERS),
+        ("precision", PRECISIONS),
         ("method", METHODS),
         ("surrogate", SURROGATES),
         ("logger", LOGGERS),
@@ -37,7 +39,7 @@ def test_choices_are_those_of_the_library(key: str, table: list[str]) -> None:
 
 def test_defaults_are_those_of_the_library() -> None:
     config, recipe, sensor = TrainConfig(), Recipe(), SensorConfig()
-    shared = [field.name for field in fields(Recipe) if field.name != "patience"]
+    shared = [field.name for field in fields(Recipe) if field.name not in ("patience", "temperature", "regularisers")]
     assert {key: getattr(config, key) for key in shared} == {key: getattr(recipe, key) for key in shared}
     assert config.contrast_threshold == sensor.threshold_on == sensor.threshold_off
     assert (config.threshold_mismatch, config.refractory) == (sensor.mismatch, sensor.refractory)
@@ -53,4 +55,4 @@ def test_every_setting_is_described(key: str) -> None:
 
 
 def test_what_only_says_where_to_compute() -> None:
-    assert {"cache", "device", "source", "threads"} == MACHINE
+    assert {"cache", "device", "devices", "source", "threads"} == MACHINE

@@ -282,3 +282,26 @@ def test_a_limit_on_file_sizes_is_met_like_a_full_disk(
     assert line.startswith(f"a file in {folder} would exceed the limit on file sizes; raise it (ulimit -f)")
     assert set(contents(folder)) == {"config.yaml"}
     assert contents(run) == before
+
+
+def test_a_run_selected_on_test_says_so_wherever_its_figures_stand(
+    small: tuple[str, ...], tmp_path: Path, call: Call
+) -> None:
+    root = tmp_path / "chosen"
+    done = call("train", *small, "--select-on", "test", "--audit", "--rate-low", "20", "--output", root)
+    assert done.status == 0
+    assert "test-selected (too good to report) accuracy" in done.out
+    assert json.loads((root / "summary.json").read_text())["selected_on"] == "test"
+    assert (root / "gradients.csv").read_text().startswith("epoch,name,cosine,norm,norm_bptt")
+    assert "test-selected: the epoch was chosen on these samples" in call("evaluate", root).out
+    assert json.loads((root / "evaluation.json").read_text())["selected_on"] == "test"
+    assert call("report", root).status == 0
+    page = (root / "report.html").read_text()
+    assert "Test-selected accuracy" in page
+    assert "selected on test: too good to report" in page
+
+
+def test_a_temperature_needs_two_numbers(small: tuple[str, ...], tmp_path: Path, call: Call) -> None:
+    done = call("train", *small, "--temperature", "2", "--output", tmp_path / "run")
+    assert done.status == 2
+    assert "--temperature takes two numbers, of the first and the last epoch, got (2.0,)" in done.err
