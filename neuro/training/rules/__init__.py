@@ -13,19 +13,21 @@ from types import MappingProxyType
 from neuro.errors import unknown_name
 from neuro.training.rules.base import About, Rule, RuleResult
 from neuro.training.rules.eventprop import EventProp, first_spike
-from neuro.training.rules.forward_mode import RTRL, EProp
+from neuro.training.rules.forward_mode import RTRL, EProp, EPropAdaptive, EPropRandom
 from neuro.training.rules.local import (
     DECOLLE,
     DRTP,
     LLS,
+    MAN,
     TESS,
     TPSGD,
     ForwardForward,
     LLSMatrix,
     LLSModulated,
     PhysicalForwardForward,
+    Synthetic,
 )
-from neuro.training.rules.ottt import OTTT
+from neuro.training.rules.ottt import OTTT, OTTTOnline
 from neuro.training.rules.plastic import (
     HebbianSTDP,
     HiddenHebbian,
@@ -42,6 +44,7 @@ __all__ = [
     "DECOLLE",
     "DRTP",
     "LLS",
+    "MAN",
     "OTTT",
     "RTRL",
     "RULES",
@@ -52,6 +55,8 @@ __all__ = [
     "TPSGD",
     "About",
     "EProp",
+    "EPropAdaptive",
+    "EPropRandom",
     "EventProp",
     "ForwardForward",
     "HebbianSTDP",
@@ -61,11 +66,13 @@ __all__ = [
     "HiddenSoftHebb",
     "LLSMatrix",
     "LLSModulated",
+    "OTTTOnline",
     "PhysicalForwardForward",
     "Plastic",
     "RewardSTDP",
     "Rule",
     "RuleResult",
+    "Synthetic",
     "choose_rule",
     "first_spike",
 ]
@@ -77,7 +84,10 @@ RULES: Mapping[str, type[Rule]] = MappingProxyType(
         "sltt": SLTT,
         "sltt_k": SLTTK,
         "ottt": OTTT,
+        "ottt_online": OTTTOnline,
         "eprop": EProp,
+        "eprop_random": EPropRandom,
+        "eprop_adaptive": EPropAdaptive,
         "eventprop": EventProp,
         "rtrl": RTRL,
         "drtp": DRTP,
@@ -87,6 +97,8 @@ RULES: Mapping[str, type[Rule]] = MappingProxyType(
         "lls_m": LLSModulated,
         "lls_mxm": LLSMatrix,
         "tess": TESS,
+        "man": MAN,
+        "synthetic": Synthetic,
         "ff": ForwardForward,
         "ff_physical": PhysicalForwardForward,
         "oja": HiddenOja,

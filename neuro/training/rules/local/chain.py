@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from neuro.errors import InputError
 from neuro.kernels import Route
@@ -45,6 +47,23 @@ class Block:
         for synapse in self.synapses:
             x = synapse(x)
         return x
+
+    def carry_back(self, x: Tensor, post: Tensor, weights: Mapping[str, Tensor] = MappingProxyType({})) -> Tensor:
+        """``dL/dx [t, B, ...]`` of the same step, where ``post`` is ``dL/d(drive)``.
+
+        Args:
+            x: input of the synapses.
+            post: shaped as the drive.
+            weights: what takes the place of parameters of the synapses, ``"<number>.<name>"`` each.
+        """
+        given = x.detach().requires_grad_()
+        with torch.enable_grad():
+            drive = given
+            for number, synapse in enumerate(self.synapses):
+                own = {n: weights[f"{number}.{n}"] for n, _ in synapse.named_parameters() if f"{number}.{n}" in weights}
+                drive = functional_call(synapse, own, (drive,))
+        (made,) = torch.autograd.grad(drive, given, post)
+        return made
 
     def respond(self, drive: Tensor, state: State | None) -> tuple[Tensor, State | None]:
         """What the neurons make of it; backward ignores the edges from step to step."""

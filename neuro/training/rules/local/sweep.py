@@ -38,13 +38,18 @@ class Sweep:
             x: input of these steps ``[t, B, ...]``.
             modulate: output ``[t, B, *size]`` -> ``dL/d(output)``, of the same shape.
         """
+        drive, output = self.run(i, x)
+        made = output.detach()
+        self.write(i, x, drive, output, modulate(made))
+        return made
+
+    def run(self, i: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Drive and output of block ``i``, the second with a graph to the first."""
         block = self.blocks[i]
         drive = block.drive(x).detach().requires_grad_()
         with torch.enable_grad():
             output, self.states[i] = block.respond(drive, self.states[i])
-        made = output.detach()
-        self.write(i, x, drive, output, modulate(made))
-        return made
+        return drive, output
 
     def write(self, i: int, x: Tensor, drive: Tensor, output: Tensor, signal: Tensor) -> Tensor:
         """Add the product of the three factors to every ``.grad`` of block ``i``.
@@ -88,7 +93,8 @@ class Sweep:
         ones = self._filter(i, "one", x.new_ones(len(x)))
         state = self._traces[i, "one"]
         self._traces[i, "input"] = state.view(-1, *(1,) * (x.dim() - 1)) * x[0]
-        return torch.tensordot(ones, post, 1).unsqueeze(0)
+        made: Tensor = torch.tensordot(ones, post, 1).unsqueeze(0)
+        return made
 
     def response(self, i: int, like: Tensor) -> Response:
         """The filter that makes the traces of block ``i``: that of its membrane; no memory where there is none."""

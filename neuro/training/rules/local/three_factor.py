@@ -103,14 +103,28 @@ class ThreeFactor(Rule):
             known = None if error is None else error[steps]
             share = gates[steps].view(-1, 1, 1) / len(y)
             told = known * x.shape[0] * x.shape[1] if known is not None and self.reads_error() else None
-            for i, block in enumerate(blocks[:-1]):
-                seen = partial(Seen, block.name, y=y, classes=width(blocks[-1]), error=told, share=share)
-                part = sweep.learn(i, part, partial(self._modulate, pasts, i, seen))
+            seen = partial(Seen, y=y, classes=width(blocks[-1]), error=told, share=share)
             judged = _Judged(y, loss, known)
-            outputs.append(sweep.learn(len(blocks) - 1, part, judged))
+            outputs.append(self.learn(sweep, part, seen, pasts, judged))
             value = judged.value if value is None else value
         assert value is not None
         return RuleResult(value, torch.cat(outputs))
+
+    def learn(
+        self, sweep: Sweep, x: Tensor, seen: Callable[..., Seen], pasts: list[Any], judged: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """Run a stretch of steps ``x [t, B, ...]`` and write every ``.grad``; returns the output of the last block.
+
+        Args:
+            sweep: the blocks, with states and traces.
+            x: input of these steps.
+            seen: (name, post, past) -> what a modulator may read.
+            pasts: of the modulators, one for each block; changed.
+            judged: output -> ``dL/d(output)`` of the last block.
+        """
+        for i, block in enumerate(sweep.blocks[:-1]):
+            x = sweep.learn(i, x, partial(self._modulate, pasts, i, partial(seen, name=block.name)))
+        return sweep.learn(len(sweep.blocks) - 1, x, judged)
 
     def _modulate(self, pasts: list[Any], i: int, seen: Callable[..., Seen], post: Tensor) -> Tensor:
         given = seen(post=post, past=pasts[i])

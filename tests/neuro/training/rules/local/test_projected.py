@@ -11,6 +11,7 @@ from neuro.errors import InputError
 from neuro.training.losses import mean_membrane
 from neuro.training.rules.local import DRTP, TPSGD
 from neuro.training.rules.local.projected import running_mean
+from neuro.training.rules.local.three_factor import Seen
 
 T, B, I, H, C = 13, 5, 9, 14, 4
 
@@ -46,6 +47,17 @@ def test_either_norm_reaches_the_first_layer() -> None:
         assert bool(grad.any())
 
 
+@pytest.mark.parametrize("active", [0.1, 0.5, 0.8])
+def test_as_many_neurons_as_asked_for_get_a_target(active: float) -> None:
+    """In a silent layer the distance to the target is minus the rate where a class asks for a neuron, 0 elsewhere."""
+    silent = torch.zeros(2, 3, 4000, dtype=torch.float64)
+    seen = Seen("1", silent, torch.tensor([0, 1, 1]), C, None, torch.ones(2, 1, 1), None)
+    made, _ = TPSGD("l2", rate=0.3, active=active).modulator(seen)
+    assert set(made.unique().tolist()) == {-0.3, 0.0}
+    assert torch.equal(made[0, 1], made[1, 2])
+    assert float((made != 0).double().mean()) == pytest.approx(active, abs=0.03)
+
+
 def test_the_running_mean_goes_on_where_it_stopped() -> None:
     x = torch.rand(7, 2, 3)
     whole, _ = running_mean(x, None)
@@ -61,6 +73,7 @@ def test_the_running_mean_goes_on_where_it_stopped() -> None:
         (lambda: DRTP(seed=-1), "seed=-1 must be a whole number, at least 0"),
         (lambda: TPSGD("l3"), "unknown norm"),
         (lambda: TPSGD(rate=2.0), r"rate=2.0 must be above 0"),
+        (lambda: TPSGD(active=1.0), r"active=1.0 must be above 0, below 1"),
     ],
 )
 def test_options_out_of_range(make: Callable[[], object], told: str) -> None:

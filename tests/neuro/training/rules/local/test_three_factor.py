@@ -15,7 +15,7 @@ from torch.nn import functional
 
 import neuro
 from neuro.training.losses import Loss, max_membrane, mean_membrane, softmax_sum
-from neuro.training.rules.local import DECOLLE, DRTP, LLS, TESS, TPSGD, LLSMatrix, LLSModulated
+from neuro.training.rules.local import DECOLLE, DRTP, LLS, TESS, TPSGD, LLSMatrix, LLSModulated, Synthetic
 from neuro.training.rules.local.fixed_random import basis, uniform
 from neuro.training.rules.local.three_factor import ThreeFactor
 
@@ -27,8 +27,10 @@ RULES = {
     "drtp": DRTP(seed=2),
     "dfa": DRTP("error", seed=2),
     "sign": DRTP("sign"),
+    "fa": DRTP("layers", seed=1),
     "tpsgd-l1": TPSGD(rate=0.3),
     "tpsgd-l2": TPSGD("l2", rate=0.3),
+    "tpsgd-sparse": TPSGD("l2", rate=0.6, active=0.25),
     "decolle": DECOLLE(amplitude=2.0),
     "decolle-ce": DECOLLE("cross_entropy", amplitude=2.0, seed=1),
     "lls": LLS(),
@@ -36,6 +38,7 @@ RULES = {
     "lls-random": LLS("random", seed=3),
     "lls-m": LLSModulated(),
     "lls-mxm": LLSMatrix(seed=1),
+    "synthetic": Synthetic(hidden=6, decay=0.6, seed=1),
     "tess": TESS(temperature=0.01, causal=0.7, acausal=1.3),
 }
 each_rule = pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())
@@ -55,6 +58,8 @@ def network(layers: int = 2) -> Any:
         if isinstance(module, neuro.LIF):
             module.get_buffer("tau").fill_(TAU)
             module.get_buffer("v_threshold").fill_(THRESHOLD)
+        if isinstance(module, neuro.LI):
+            module.get_buffer("tau").fill_(3e-3)
     return neuro.calibrate(net, batch()[0], drive=1.0)
 
 
@@ -64,9 +69,19 @@ def batch(steps: int = T) -> tuple[Tensor, Tensor]:
     return x, torch.randint(C, (B,), generator=draw)
 
 
+def prepared(rule: ThreeFactor, net: Any) -> Any:
+    """The rule with all that it learns away from zero."""
+    made = rule.prepare(net)
+    draw = torch.Generator().manual_seed(11)
+    for parameter in [] if made.auxiliary is None else made.auxiliary.parameters():
+        if not parameter.any():
+            parameter.data = torch.randn(parameter.shape, generator=draw, dtype=torch.float64)
+    return made
+
+
 def gradients(rule: ThreeFactor, net: Any, x: Tensor, y: Tensor, loss: Loss) -> dict[str, Tensor]:
     net.zero_grad()
-    rule.prepare(net).backward(net, x, y, loss)
+    prepared(rule, net).backward(net, x, y, loss)
     return {name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
 
 
@@ -88,13 +103,17 @@ def local_loss(rule: Any, name: str, spikes: Tensor, y: Tensor, error: Tensor) -
     target = functional.one_hot(y, C).double()
     steps = torch.arange(1, len(spikes) + 1).view(-1, 1, 1)
     match rule:
+        case Synthetic():
+            return (spikes * foretold(rule, name, spikes.detach(), target)).sum()
         case DRTP():
             source = {"target": target.expand(T, B, C), "error": error * B * T, "sign": error.sign()}[rule.feedback]
             return (spikes * (source @ uniform(rule.seed, name, C, H, spikes))).sum()
         case TPSGD():
             rates = spikes.detach().cumsum(0) / steps + spikes - spikes.detach()
-            aim = rule.rate * (target @ uniform(rule.seed, name, C, H, spikes) > 0).double()
-            return (rates - aim).abs().sum() if rule.norm == "l1" else 0.5 * (rates - aim).square().sum()
+            level = (1 - 2 * rule.active) * (6 / H) ** 0.5
+            aim = rule.rate * (target @ uniform(rule.seed, name, C, H, spikes) > level).double()
+            off: Tensor = (rates - aim).abs() if rule.norm == "l1" else 0.5 * (rates - aim).square()
+            return off.sum()
         case DECOLLE():
             half = rule.amplitude / H**0.5
             answer = spikes @ (uniform(rule.seed, name, C, H, spikes) * (half / (6 / H) ** 0.5)).t()
@@ -118,13 +137,43 @@ def local_loss(rule: Any, name: str, spikes: Tensor, y: Tensor, error: Tensor) -
     raise AssertionError(rule)
 
 
+def foretold(rule: Any, name: str, spikes: Tensor, target: Tensor) -> Tensor:
+    """What the predictor of a layer says, with a graph to its parameters cut off."""
+    held = rule.auxiliary[f"layer_{name}"]
+    seen = torch.cat([(1 - rule.decay) * filtered(spikes, rule.decay), target.expand(T, B, C)], 2)
+    hidden = functional.linear(seen, held.into, held.offset).clamp_min(0)
+    return functional.linear(hidden, held.out, held.base)
+
+
+def carried(rule: Any, net: Any, x: Tensor, y: Tensor, error: Tensor) -> list[Tensor]:
+    """What comes down to each hidden layer's spikes ``B T dL/ds``, through the layer above alone, step by step."""
+    layers = list(net.layers.items())
+    spikes, target = [x], functional.one_hot(y, C).double()
+    for _, layer in layers:
+        spikes.append(layer.trace(spikes[-1])[0] if isinstance(layer, neuro.LIF) else layer(spikes[-1]))
+    down = error * B * T * 1e-3 / 3e-3  # the drive of the readout
+    made = []
+    for number in reversed(range(2, len(layers), 2)):
+        weight = layers[number][1].weight
+        if isinstance(rule, DRTP):
+            name = f"{layers[number + 1][0]}.weight"
+            weight = uniform(rule.seed, name, weight.shape[0], weight.shape[1], weight)
+        made.append((down @ weight).detach())
+        name, cell = layers[number - 1]
+        came = made[-1] if isinstance(rule, DRTP) else foretold(rule, name, spikes[number].detach(), target).detach()
+        slope = (1 - (cell.trace(spikes[number - 1])[2]["v"] - THRESHOLD).abs() / WIDTH).clamp_min(0)
+        down = came * slope * 1e-3 / TAU
+    return made[::-1]
+
+
 def by_autograd(rule: ThreeFactor, net: Any, x: Tensor, y: Tensor, loss: Loss) -> dict[str, Tensor]:
     """Hidden layers written out: the trace is data, the slope is the surrogate's, nothing else carries a gradient."""
     net.zero_grad()
     output = net(x)[0].detach().requires_grad_()
     (error,) = torch.autograd.grad(loss(output, y), output)
     layers = list(net.layers.items())
-    for (_, synapse), (name, cell) in zip(layers[:-2:2], layers[1:-2:2], strict=True):
+    down = carried(rule, net, x, y, error) if isinstance(rule, DRTP | Synthetic) else [x] * len(layers)
+    for (_, synapse), (name, cell), came in zip(layers[:-2:2], layers[1:-2:2], down, strict=False):
         with torch.no_grad():
             spikes, _, states = cell.trace(synapse(x))
         weight, bias, gain = synapse.weight, synapse.bias, 1e-3 / TAU
@@ -135,13 +184,21 @@ def by_autograd(rule: ThreeFactor, net: Any, x: Tensor, y: Tensor, loss: Loss) -
             slope = gain * (1 - (states["v"] - THRESHOLD).abs() / WIDTH).clamp_min(0)
             late = torch.cat([torch.zeros_like(slope[:1]), filtered(slope, rule.post_decay)[:-1]])
             late_drive = rule.acausal * synapse(x)
-            carried = through_surrogate(states["v"] + moved - moved.detach(), spikes)
-            carried = carried + late * (late_drive - late_drive.detach())
+            answered = through_surrogate(states["v"] + moved - moved.detach(), spikes)
+            answered = answered + late * (late_drive - late_drive.detach())
         else:
             ones = filtered(torch.ones(len(x), 1, 1).double(), DECAY)
             moved = gain * (functional.linear(filtered(x, DECAY), weight) + ones * bias)
-            carried = through_surrogate(states["v"] + moved - moved.detach(), spikes)
-        (local_loss(rule, name, carried, y, error) / (B * T)).backward()
+            answered = through_surrogate(states["v"] + moved - moved.detach(), spikes)
+        if isinstance(rule, DRTP) and rule.feedback == "layers":
+            ((answered * came).sum() / (B * T)).backward()
+        else:
+            (local_loss(rule, name, answered, y, error) / (B * T)).backward()
+        if isinstance(rule, Synthetic):
+            told: Any = rule
+            told.auxiliary[f"layer_{name}"].zero_grad()  # its own target is another
+            wrong = foretold(rule, name, spikes, functional.one_hot(y, C).double()) - came
+            (0.5 * wrong.square().sum() / (B * T)).backward()
         x = spikes
     last = neuro.Sequential(*[layer for _, layer in layers[-2:]])
     loss(last(x)[0], y).backward()
@@ -160,18 +217,19 @@ def assert_close(ours: dict[str, Tensor], theirs: dict[str, Tensor], rel: float)
 @each_rule
 def test_closed_form_is_autograd_with_the_cuts_declared(rule: ThreeFactor, loss: Loss) -> None:
     net, (x, y) = network(), batch()
-    prepared: Any = rule.prepare(net)
-    expected = by_autograd(prepared, net, x, y, loss)
-    own = [] if prepared.auxiliary is None else [p.grad.clone() for p in prepared.auxiliary.parameters()]
+    ready = prepared(rule, net)
+    expected = by_autograd(ready, net, x, y, loss)
+    own = [] if ready.auxiliary is None else [p.grad.clone() for p in ready.auxiliary.parameters()]
     assert_close(gradients(rule, net, x, y, loss), expected, 1e-9)
     if own:
-        prepared.auxiliary.zero_grad()
-        prepared.backward(net, x, y, loss)
-        for parameter, grad in zip(prepared.auxiliary.parameters(), own, strict=True):
+        ready.auxiliary.zero_grad()
+        ready.backward(net, x, y, loss)
+        for parameter, grad in zip(ready.auxiliary.parameters(), own, strict=True):
+            assert bool(grad.any())
             assert torch.allclose(parameter.grad, grad, rtol=1e-9, atol=1e-12)
 
 
-@each_rule
+@pytest.mark.parametrize("rule", [r for r in RULES.values() if r != RULES["fa"]], ids=[n for n in RULES if n != "fa"])
 def test_nothing_outside_the_factors_counts(rule: ThreeFactor) -> None:
     """Layers above, the output and its loss: changed, they leave the update of the layers below bitwise as it was."""
     net, (x, y) = network(3), batch()
@@ -205,7 +263,7 @@ def test_the_chunk_changes_nothing(rule: ThreeFactor) -> None:
 def test_what_it_returns_and_that_gradients_add_up(rule: ThreeFactor) -> None:
     net, (x, y) = network(), batch()
     once = gradients(rule, net, x, y, mean_membrane)
-    result = rule.prepare(net).backward(net, x, y, mean_membrane)
+    result = prepared(rule, net).backward(net, x, y, mean_membrane)
     output = net(x)[0].detach()
     assert torch.equal(result.output, output)
     assert float(result.loss) == float(mean_membrane(output, y))
@@ -241,15 +299,15 @@ def test_memory_does_not_grow_with_time(rule: ThreeFactor) -> None:
     peaks = []
     for steps in (10, 1000):
         net, meter, (x, y) = network(), Meter(), batch(steps)
-        prepared: Any = replace(rule, chunk=10).prepare(net)
+        ready = prepared(replace(rule, chunk=10), net)
         quiet = Loss("last", lambda output: output[-1])
         with meter.measure():
-            prepared.backward(net, x, y, quiet)
+            ready.backward(net, x, y, quiet)
         peaks.append(meter.peak)
     assert peaks[1] <= 1.1 * peaks[0]
 
 
-@pytest.mark.parametrize("rule", [DECOLLE(), LLS(), TPSGD(), DRTP()], ids=lambda rule: type(rule).__name__)
+@pytest.mark.parametrize("rule", [DECOLLE(), LLS(), TPSGD(), DRTP(), DRTP("layers"), Synthetic(hidden=5)], ids=repr)
 def test_convolutions_and_recurrent_layers_learn(rule: ThreeFactor) -> None:
     torch.manual_seed(1)
     conv = neuro.Sequential(
@@ -263,8 +321,21 @@ def test_convolutions_and_recurrent_layers_learn(rule: ThreeFactor) -> None:
     ).double()
     x, y = (torch.rand(10, B, 1, 6, 6) < 0.4).double(), torch.arange(B) % C
     neuro.calibrate(conv, x, drive=1.0)
-    rule.backward(conv, x, y, mean_membrane)
+    prepared(rule, conv).backward(conv, x, y, mean_membrane)
     for name, parameter in conv.named_parameters():
         assert parameter.grad is not None, name
         assert bool(parameter.grad.isfinite().all()), name
         assert bool(parameter.grad.any()), name
+
+
+def test_feedback_alignment_reads_no_weight_above() -> None:
+    """But their spikes and slopes: weights of the readout that leave its output as it is change nothing below."""
+    net, (x, y) = network(3), batch()
+    rule, quiet = DRTP("layers"), Loss("first", lambda output: output[-1] - output[-1].detach())
+    before = gradients(rule, net, x, y, quiet)
+    with torch.no_grad():
+        net.layers["6"].weight.mul_(-2)
+    after = gradients(rule, net, x, y, quiet)
+    for name in ("0.weight", "2.weight", "4.weight", "4.bias"):
+        assert bool(before[name].any())
+        assert torch.equal(before[name], after[name]), name
