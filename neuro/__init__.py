@@ -89,9 +89,11 @@ __all__ = [
     "Tokens",
     "Vote",
     "architectures",
+    "audit_gradients",
     "binarise",
     "build",
     "calibrate",
+    "cite",
     "compatibility",
     "datasets",
     "encoding",
@@ -112,6 +114,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from neuro import architectures, compatibility, datasets, encoding, hardware, kernels, plasticity
+    from neuro.citations import cite
     from neuro.folding import fold
     from neuro.kernels.compiler.equations import Equations, Parameter
     from neuro.kernels.compiler.route import Route
@@ -190,6 +193,7 @@ if TYPE_CHECKING:
         standardise,
     )
     from neuro.training import losses, rules
+    from neuro.training.audit import audit_gradients
     from neuro.training.calibrate import calibrate
     from neuro.training.fit import fit
 else:
@@ -224,6 +228,8 @@ else:
         ),
         ("neuro.training.calibrate", ("calibrate",)),
         ("neuro.training.fit", ("fit",)),
+        ("neuro.training.audit", ("audit_gradients",)),
+        ("neuro.citations", ("cite",)),
     )
     _MODULES = (
         "neuro.architectures",

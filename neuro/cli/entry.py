@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import neuro
-from neuro.cli import env, evaluate, export, report, rules, train
+from neuro.cli import cite, env, evaluate, export, report, rules, train
 from neuro.cli.command import Command
 from neuro.cli.console import complain, explain, say, shown_log
 from neuro.errors import InputError, unknown_name
@@ -23,6 +23,7 @@ COMMANDS: tuple[Command, ...] = (
     export.command,
     report.command,
     rules.command,
+    cite.command,
     env.command,
 )
 

@@ -27,8 +27,8 @@ class DelayedRecurrent(LearnedDelays, Recurrent):
     ``I[t, o] = x[t, o] + sum_i sum_d weight[o, i] k(d; delay[o, i], sigma) y[t - d, i]``, d from one step to
     ``max_delay``, with the normalised Gaussian k of :mod:`neuro.kernels.delays.taps`. With ``.eval()``
     delays are rounded to whole steps, at least one, and each spike arrives once. The learned delays of
-    Hammouamri et al. (ICLR 2024), here in the recurrent synapses, where a spike cannot arrive before the
-    next step. What trains is ``position``, as in :class:`neuro.DelayedLinear`.
+    Hammouamri et al. 2024, "Learning delays in spiking neural networks using dilated convolutions with learnable
+    spacings" (ICLR), here in the recurrent synapses, where a spike cannot arrive before the next step. What trains is ``position``, as in :class:`neuro.DelayedLinear`.
 
     State is explicit: the cell's own, then the outputs still felt, ``[B, D, *size]``, oldest first, D =
     max_delay / dt. While training, all D matrices ``[N, N]`` are in memory: 6.6 MB at N = 256, D = 25.

@@ -36,7 +36,8 @@ class DelayedLinear(LearnedDelays, StatefulLayer):
     ``max_delay`` and turns back at both ends, so that no step of an optimizer leaves the range
     and none gets stuck there. (The paper clamps after every step; the two differ only for steps
     that would leave.) The paper's rate for positions is 100 times that of the weights, and no
-    weight decay.
+    weight decay. Hammouamri et al. 2024, "Learning delays in spiking neural networks using dilated convolutions with
+    learnable spacings" (ICLR).
 
     State is explicit: the steps still felt, ``[B, D - 1, in]`` with D = max_delay / dt + 1 (for
     dendrites, after the weights, ``[B, D - 1, out]``).

@@ -82,7 +82,7 @@ class LLSModulated(LLS):
     """
 
     about: ClassVar[About] = About(
-        paper="Apolinario, Roy & Roy 2025, LLS, form LLS-M",
+        paper="Apolinario, Roy & Roy 2025, LLS: local learning rule for deep neural networks inspired by neural activity synchronization",
         memory="flat in T: states, traces and one chunk of steps",
         time="one pass of local products",
         needs="as lls; weights of its own that learn (prepare)",
@@ -125,7 +125,7 @@ class LLSMatrix(LLSModulated):
     """LLS-MxM: the logits pass through a matrix that learns, ``c = (B h) M / temperature``."""
 
     about: ClassVar[About] = About(
-        paper="Apolinario, Roy & Roy 2025, LLS, form LLS-MxM",
+        paper="Apolinario, Roy & Roy 2025, LLS: local learning rule for deep neural networks inspired by neural activity synchronization",
         memory="flat in T: states, traces and one chunk of steps",
         time="one pass of local products",
         needs="as lls; matrices of its own that learn (prepare)",
