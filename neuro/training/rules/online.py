@@ -71,7 +71,7 @@ class Reading(ABC):
 
     @abstractmethod
     def _error(self, output: Tensor, start: int) -> Tensor:
-        """After :meth:`_judge`; where instantaneous, of the stretch that was read last."""
+        """After :meth:`_judge`; where instantaneous, at any time."""
 
 
 class _EachStep(Reading):
@@ -82,19 +82,21 @@ class _EachStep(Reading):
     def __init__(self, loss: TET, y: Tensor, logits: Running, steps: int) -> None:
         super().__init__(steps)
         self._loss, self._y, self._logits = loss, y, logits
-        self._value = self._told = y.new_zeros((), dtype=torch.get_default_dtype())
+        self._value = y.new_zeros((), dtype=torch.get_default_dtype())
 
     def _read(self, output: Tensor) -> None:
-        share = len(output) / self._steps
-        value, self._told = _pulled(lambda made: self._loss(made, self._y) * share, output)
         self._logits.add(output)
-        self._value = self._value + value
+        self._value = self._value + self._share(output)
 
     def _judge(self) -> RuleResult:
         return RuleResult(self._value, None, self._logits.value)
 
     def _error(self, output: Tensor, start: int) -> Tensor:
-        return self._told
+        return _pulled(self._share, output)[1]
+
+    def _share(self, output: Tensor) -> Tensor:
+        """What these steps add to the loss."""
+        return self._loss(output, self._y) * (len(output) / self._steps)
 
 
 class _AtTheEnd(Reading):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from neuro.errors import InputError
 from neuro.kernels import Route
+from neuro.network.base import NORMS
 from neuro.training.rules.base import About, Rule, RuleResult, detached, need_whole
 from neuro.training.rules.online import OnlineRule, Reading, reading
 
@@ -137,7 +138,7 @@ class SLTTK(Rule):
     """SLTT on ``k`` time steps drawn at random: the others give no gradient, and no time is spent on it.
 
     Each step counts ``T / k`` times, so that the mean over all choices is the gradient of :class:`SLTT`. (Meng et
-    al. leave the factor to the learning rate.)
+    al. leave the factor to the learning rate.) The chosen steps go back together, as one step of k times as many samples.
 
     Args:
         k: steps that learn; all of them where T is smaller.
@@ -154,7 +155,7 @@ class SLTTK(Rule):
 
     about: ClassVar[About] = About(
         paper="Meng et al. 2023, Towards memory- and time-efficient backpropagation for training spiking neural networks",
-        memory="flat in T: that of one step, and the state before each of k",
+        memory="flat in T: that of k steps",
         time="one forward pass, and backward of k steps",
         needs="any network, any loss",
         exact="in the mean over choices, where SLTT is",
@@ -165,7 +166,7 @@ class SLTTK(Rule):
         need_whole("chunk", self.chunk)
 
     def backward(self, net: Network, x: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> RuleResult:
-        """As in :meth:`Rule.backward`; ``x`` counts as data: a graph behind it is walked once per chosen step."""
+        """As in :meth:`Rule.backward`; ``x`` counts as data: a graph behind it is walked once more."""
         generator = None if self.seed is None else torch.Generator().manual_seed(self.seed)
         return self.on_steps(net, x, y, loss, torch.randperm(len(x), generator=generator)[: self.k].tolist())
 
@@ -173,43 +174,63 @@ class SLTTK(Rule):
         self, net: Network, x: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor], steps: Collection[int]
     ) -> RuleResult:
         """As :meth:`backward`, on these steps of ``x`` ``[T, B, ...]``."""
-        chosen, read, share = frozenset(steps), reading(loss, y, len(x)), len(x) / len(steps)
-        if read.instantaneous:
-            state = None
-            for start, part in _between(x, chosen, self.chunk):
-                with torch.set_grad_enabled(start in chosen):
-                    output, state = net(part, state, route=_SPATIAL)
-                state, told = detached(state), read.told(output, start)
-                if start in chosen:
-                    output.backward(told * share)
-            return read.result
-        before: dict[int, Any] = {}
-        read.read_all(_remembering(net, _between(x, chosen, self.chunk), chosen, before))
-        for t, (state, random) in before.items():
+        chosen = sorted(set(steps))
+        random = _random_state(x)
+        if not any(isinstance(layer, NORMS) and layer.training for layer in net.modules()):
+            read = reading(loss, y, len(x))
+            before = _visit(net, x, read, chosen, _cuts(x, self.chunk, chosen))
+            if torch.equal(random, _random_state(x)):
+                _learn_together(net, x, read, before)
+                return read.result
+            _set_random_state(x, random)
+        # Samples that see each other, or random numbers: each step has to run as it will be learnt, by itself.
+        read = reading(loss, y, len(x))
+        before = _visit(net, x, read, chosen, _cuts(x, self.chunk, [*chosen, *(t + 1 for t in chosen)]))
+        for t, (state, drawn) in before.items():
             with torch.random.fork_rng([x.device] if x.is_cuda else []):
-                _set_random_state(x, random)
+                _set_random_state(x, drawn)
                 output, _ = net(x[t : t + 1], state, route=_SPATIAL)
-            output.backward(read.told(output, t) * share)
+            output.backward(read.told(output, t) * (len(x) / len(before)))
         return read.result
 
 
-def _remembering(
-    net: Network, pieces: Iterable[tuple[int, Tensor]], chosen: Collection[int], before: dict[int, Any]
-) -> Iterator[Tensor]:
-    """The output, piece by piece; ``before`` gets what each chosen step starts from."""
-    state = None
-    for start, part in pieces:
-        if start in chosen:
-            before[start] = state, _random_state(part)
-        output, state = net(part, state, route=_SPATIAL)
-        yield output
+def _cuts(x: Tensor, chunk: int, chosen: Iterable[int]) -> list[int]:
+    """Where pieces of at most ``chunk`` steps begin, those at the chosen steps among them, and the end."""
+    return sorted({*range(0, len(x), chunk), len(x), *chosen})
 
 
-def _between(x: Tensor, chosen: Collection[int], chunk: int) -> Iterator[tuple[int, Tensor]]:
-    """Start and steps of each piece: the chosen steps alone, what lies between them together, up to ``chunk`` steps."""
-    cuts = sorted({*range(0, len(x), chunk), len(x), *chosen, *(t + 1 for t in chosen)})
-    for start, end in pairwise(cuts):
-        yield start, x[start:end]
+def _visit(
+    net: Network, x: Tensor, read: Reading, chosen: Collection[int], cuts: Sequence[int]
+) -> dict[int, tuple[Any, Tensor]]:
+    """Read the whole sequence; state and random state that each chosen step starts from."""
+    before: dict[int, tuple[Any, Tensor]] = {}
+
+    def outputs() -> Iterator[Tensor]:
+        state: Any = net.initial_state(x.shape[1], device=x.device, dtype=x.dtype)
+        for start, end in pairwise(cuts):
+            if start in chosen:
+                before[start] = state, _random_state(x)
+            output, state = net(x[start:end], state, route=_SPATIAL)
+            yield output
+
+    read.read_all(outputs())
+    return before
+
+
+def _learn_together(net: Network, x: Tensor, read: Reading, before: Mapping[int, tuple[Any, Tensor]]) -> None:
+    """One step of as many samples as all the steps have: without time they know nothing of each other."""
+    chosen = list(before)
+    state = _joined([state for state, _ in before.values()])
+    output, _ = net(x[chosen].flatten(0, 1).unsqueeze(0), state, route=_SPATIAL)
+    told = [read.told(part, t) for part, t in zip(output.split(x.shape[1], 1), chosen, strict=True)]
+    output.backward(torch.cat(told, 1) * (len(x) / len(chosen)))
+
+
+def _joined(states: Sequence[Any]) -> Any:
+    """States of several batches as one of all their samples."""
+    if isinstance(states[0], tuple):
+        return tuple(_joined(parts) for parts in zip(*states, strict=True))
+    return torch.cat(list(states)) if isinstance(states[0], Tensor) else None
 
 
 def _random_state(x: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 import neuro
 from neuro.errors import InputError
 from neuro.kernels import Route
-from neuro.training.losses import LOSSES, Loss, max_membrane, mean_membrane, spike_count
+from neuro.training.losses import LOSSES, Loss, max_membrane, mean_membrane, spike_count, tet
 from neuro.training.rules import BPTT, RULES, SLTT, SLTTK, TBPTT, Rule, RuleResult, choose_rule
 
 T, B = 37, 5
@@ -254,3 +254,15 @@ def test_steps_drawn_at_random_are_sltt_in_the_mean(k: int) -> None:
     again = [by_rule(SLTTK(k, seed=5), net, x, y, spike_count) for _ in range(2)]
     assert all(torch.equal(again[0][n], again[1][n]) for n in total)
     assert_same(by_rule(SLTTK(9), net, x, y, spike_count), by_rule(SLTT(), net, x, y, spike_count), 1e-9)
+
+
+@pytest.mark.parametrize("loss", [spike_count, tet], ids=["count", "tet"])
+@pytest.mark.parametrize("between", [torch.nn.Dropout(0.5), neuro.BatchNorm(8)], ids=["dropout", "norm"])
+def test_drawn_steps_run_as_they_were_where_samples_are_not_alone(between: torch.nn.Module, loss: Loss) -> None:
+    net, (x, y) = network(), batch(6)
+    layers = list(net.layers.values())
+    net = neuro.Sequential(*layers[:2], between, *layers[2:]).double()
+    torch.manual_seed(1)
+    ours = gradients(net, lambda: SLTTK(6).on_steps(net, x, y, loss, range(6)))
+    torch.manual_seed(1)
+    assert_same(ours, by_rule(SLTT(1), net, x, y, loss), 1e-10)
