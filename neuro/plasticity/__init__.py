@@ -9,7 +9,7 @@ from neuro.kernels.plasticity.competition_law import CompetitionLaw
 from neuro.kernels.plasticity.law import TimingLaw
 from neuro.plasticity.diehl_cook import DiehlCook
 from neuro.plasticity.features import Triangle, imprint, learn_locally
-from neuro.plasticity.hebbian import BCM, Hebbian, Oja, Sanger, SoftHebb
+from neuro.plasticity.hebbian import BCM, Hebbian, KeepLength, Oja, Sanger, SoftHebb
 from neuro.plasticity.homeostasis import HomeostaticThreshold, WeightScaling
 from neuro.plasticity.projection import HebbianSubspace
 from neuro.plasticity.rule import Activity, LocalResult, LocalRule, write_grad
@@ -24,6 +24,7 @@ __all__ = [
     "Hebbian",
     "HebbianSubspace",
     "HomeostaticThreshold",
+    "KeepLength",
     "LocalResult",
     "LocalRule",
     "ModulatedSTDP",

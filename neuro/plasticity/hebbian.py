@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -20,7 +20,7 @@ from neuro.errors import InputError
 from neuro.kernels.plasticity.outer import gated_outer
 from neuro.plasticity.rule import Activity, LocalRule
 
-__all__ = ["BCM", "Hebbian", "Oja", "Sanger", "SoftHebb"]
+__all__ = ["BCM", "Hebbian", "KeepLength", "Oja", "Sanger", "SoftHebb"]
 
 
 class Hebbian(LocalRule):
@@ -139,3 +139,26 @@ class SoftHebb(Hebbian):
         """As in :meth:`LocalRule.change`."""
         delta, state = super().change(value, seen, state)
         return delta * (1 - value.norm(dim=1, keepdim=True)).abs() ** self.power, state
+
+
+@dataclass(frozen=True)
+class KeepLength(LocalRule):
+    """Turn weights as another rule would at length 1, and leave them as long as they are.
+
+    With ``w = l n``, ``|n| = 1``: ``dw = l (d - (d . n) n)``, where ``d`` is the change of ``n`` for the drive ``u / l``. For
+    layers whose weights were scaled to drive spiking neurons, which rules that rest at length 1 would silence.
+
+    Args:
+        rule: that says where to.
+    """
+
+    reads: ClassVar[tuple[str, ...]] = Hebbian.reads
+    rule: Hebbian
+
+    def change(self, value: Tensor, seen: Activity, state: Any = None) -> tuple[Tensor, Any]:
+        """As in :meth:`LocalRule.change`; the state is that of the rule."""
+        length = value.detach().norm(dim=1).clamp_min(torch.finfo(value.dtype).tiny)
+        unit = value.detach() / length.unsqueeze(1)
+        delta, state = self.rule.change(unit, replace(seen, drive=seen.drive / length), state)
+        delta = delta - (delta * unit).sum(1, keepdim=True) * unit
+        return length.unsqueeze(1) * delta, state

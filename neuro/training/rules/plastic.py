@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from neuro.errors import InputError
 from neuro.layer import Population
-from neuro.plasticity import STDP, LocalRule, ModulatedSTDP, Oja, Sanger, SoftHebb, write_grad
+from neuro.plasticity import STDP, KeepLength, LocalRule, ModulatedSTDP, Oja, Sanger, SoftHebb, write_grad
 from neuro.training.rules.base import About, Rule, RuleResult
 from neuro.training.rules.through_time import BPTT
 
@@ -66,9 +66,10 @@ class Plastic(Rule):
 class HiddenHebbian(Rule):
     """Hidden ``Linear`` layers learn by a local rule, without labels; the last one by the gradient of the loss.
 
-    No error reaches a hidden layer: biases, and whatever hidden neurons could learn, stay as they are. Optimizers that
-    scale each weight by itself (Adam) change how fast a rule's weights move, not where they rest. For another
-    choice of layers and rules: :class:`Plastic`.
+    No error reaches a hidden layer: biases, and whatever hidden neurons could learn, stay as they are. An optimizer that
+    scales each weight by itself (Adam) makes the smallest changes as large as the others, which competition
+    (SoftHebb) does not survive well: :func:`neuro.plasticity.learn_locally` takes plain steps. For another choice of
+    layers and rules: :class:`Plastic`.
 
     Args:
         local: rule of the hidden layers; its state starts anew with each batch.
@@ -140,33 +141,33 @@ _EXACT = "the last layer; hidden layers follow no loss"
 
 @dataclass(frozen=True)
 class HiddenOja(HiddenHebbian):
-    """Hidden layers by :class:`neuro.plasticity.Oja`: each neuron turns to the first principal component."""
+    """Hidden layers turn by :class:`neuro.plasticity.Oja`: each neuron turns to the first principal component."""
 
     about: ClassVar[About] = About(
         "Oja 1982, A simplified neuron model as a principal component analyzer", _MEMORY, _TIME, _NEEDS, _EXACT
     )
-    local: LocalRule = field(default_factory=Oja)
+    local: LocalRule = field(default_factory=lambda: KeepLength(Oja()))
 
 
 @dataclass(frozen=True)
 class HiddenSanger(HiddenHebbian):
-    """Hidden layers by :class:`neuro.plasticity.Sanger`: their neurons take the principal components in order."""
+    """Hidden layers turn by :class:`neuro.plasticity.Sanger`: their neurons take the principal components in order."""
 
     about: ClassVar[About] = About(
         "Sanger 1989, Optimal unsupervised learning in a single-layer linear feedforward neural network",
         *(_MEMORY, _TIME, _NEEDS, _EXACT),
     )
-    local: LocalRule = field(default_factory=Sanger)
+    local: LocalRule = field(default_factory=lambda: KeepLength(Sanger()))
 
 
 @dataclass(frozen=True)
 class HiddenSoftHebb(HiddenHebbian):
-    """Hidden layers by :class:`neuro.plasticity.SoftHebb`: their neurons share the inputs out among them."""
+    """Hidden layers turn by :class:`neuro.plasticity.SoftHebb`: their neurons share the inputs out among them."""
 
     about: ClassVar[About] = About(
         "Journé et al. 2023, Hebbian deep learning without feedback", _MEMORY, _TIME, _NEEDS, _EXACT
     )
-    local: LocalRule = field(default_factory=SoftHebb)
+    local: LocalRule = field(default_factory=lambda: KeepLength(SoftHebb()))
 
 
 @dataclass(frozen=True)

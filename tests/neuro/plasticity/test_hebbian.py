@@ -10,7 +10,7 @@ import torch
 
 import neuro
 from neuro.errors import InputError
-from neuro.plasticity import BCM, Activity, Hebbian, Oja, Sanger, SoftHebb, write_grad
+from neuro.plasticity import BCM, Activity, Hebbian, KeepLength, Oja, Sanger, SoftHebb, write_grad
 
 Many = tuple[torch.Tensor, torch.Tensor]
 
@@ -133,6 +133,19 @@ def test_bcm_and_softhebb_are_gradients_with_their_factor_cut() -> None:
     rate = (1 - weight.detach().norm(dim=1, keepdim=True)).abs() ** 0.5
     actual, _ = SoftHebb(beta=2.0).change(weight.detach(), given)
     assert torch.allclose(actual, rate * gradient(energy, weight), rtol=1e-12)
+
+
+@pytest.mark.parametrize("rule", [Oja(), Sanger(), SoftHebb(beta=2.0, power=0.0)])
+def test_keeping_the_length_turns_as_the_rule_does_at_length_one(rule: Hebbian) -> None:
+    unit = torch.nn.functional.normalize(torch.randn(3, 6, dtype=torch.float64), dim=1)
+    there, _ = rule.change(unit, seen(unit))
+    sideways = there - (there * unit).sum(1, keepdim=True) * unit
+    length = torch.tensor([[0.2], [1.0], [7.0]], dtype=torch.float64)
+    actual, _ = KeepLength(rule).change(length * unit, seen(length * unit))
+    assert torch.allclose(actual, length * sideways, rtol=1e-9, atol=1e-12)
+    assert torch.allclose((actual * unit).sum(1), torch.zeros(3, dtype=torch.float64), atol=1e-12)
+    silent, _ = KeepLength(rule).change(0 * unit, seen(0 * unit))
+    assert torch.isfinite(silent).all()
 
 
 def test_bad_values_are_named() -> None:
