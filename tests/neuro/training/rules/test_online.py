@@ -14,7 +14,8 @@ from torch.profiler import ProfilerActivity, profile
 import neuro
 from neuro.errors import InputError
 from neuro.training.losses import LOSSES, TET, Contrastive, Loss, mean_membrane, spike_count, tet
-from neuro.training.rules import BPTT, OTTT, RTRL, SLTT, SLTTK, TBPTT, EProp, Rule
+from neuro.training.rules import BPTT, OTTT, RTRL, SLTT, SLTTK, TBPTT, EProp, Rule, choose_rule
+from neuro.training.rules.forward_mode import FEEDBACK
 from neuro.training.rules.online import reading
 
 T, B, C = 23, 6, 3
@@ -128,6 +129,12 @@ def test_the_results_on_the_way_are_those_of_the_steps_so_far(proofs: ModuleType
     assert torch.allclose(result.loss, tet(output, y), rtol=1e-12)
     assert torch.allclose(result.read(tet), tet.logits(output), rtol=1e-12)
     assert float(before.loss) == pytest.approx(float(tet(output[:-1], y)) * 29 / 30, rel=1e-12)
+
+
+def test_online_and_feedback_by_name(proofs: ModuleType) -> None:
+    net, (x, y) = chain(), proofs.batch()
+    assert len(list(choose_rule("ottt_online").updates(net, x, y, tet))) == 30
+    assert [choose_rule(name).feedback for name in ("eprop", "eprop_random", "eprop_adaptive")] == list(FEEDBACK)  # type: ignore[attr-defined]
 
 
 def test_fit_steps_within_the_sequence(proofs: ModuleType) -> None:
