@@ -38,6 +38,9 @@ neuro evaluate runs/mnist-sltt-0
 """
 SCRIPTS = """The same network by `benchmarks/rules_mnist.py`, with rules that have no configuration or options that the command does not set; seed 0, memory above the data:
 """
+EVENTS = """EventProp, exact from spike to spike: a spike for each pixel at a time that its brightness gives, training pictures shifted by up to a pixel; the last 10,000 of the
+training pictures validate.
+"""
 HEBBIAN = """Hebbian rules, seed 0: features learned without labels and a linear readout of them, beside the same features before learning; passes instead of epochs, minutes of learning
 the features.
 """
@@ -134,6 +137,23 @@ def by_script(known: Mapping[str, Any], measured: set[str]) -> list[Row]:
     ]
 
 
+def eventprop() -> list[Row]:
+    """What EventProp came to in its own script."""
+    if not (made := read("eventprop_mnist.json")):
+        return []
+    runs = made["runs"]
+    row = Row(
+        "eventprop",
+        [one["test_accuracy"] for one in runs],
+        [one["validation_accuracy"] for one in runs],
+        made["epochs"],
+        statistics.mean(one["processor_seconds"] for one in runs) / 60,
+        f"{1.048576 * max(one['peak_mib'] for one in runs):.0f}",
+        "benchmarks/eventprop_mnist.py FOLDER",
+    )
+    return [row]
+
+
 def hebbian(dataset: str) -> list[Row]:
     """What learning without an error came to."""
     rows = []
@@ -186,9 +206,10 @@ def read(name: str) -> dict[str, Any]:
 def mnist_only(rows: Sequence[Row]) -> list[str]:
     """What scripts add to the rows of the command, and which rules have no figure at all."""
     more = by_script(read("rules_mnist.json"), {row.rule for row in rows})
-    shown = {row.rule.partition(" ")[0] for row in (*rows, *more, *hebbian("mnist"))}
+    exact = eventprop()
+    shown = {row.rule.partition(" ")[0] for row in (*rows, *more, *exact, *hebbian("mnist"))}
     absent = ", ".join(f"`{name}`" for name in RULES if name not in shown)
-    parts = [SCRIPTS, table(more)] if more else []
+    parts = [*([SCRIPTS, table(more)] if more else ()), *([EVENTS, table(exact)] if exact else ())]
     return [*parts, f"Rules without a figure on MNIST: {absent}.\n"] if absent else parts
 
 
