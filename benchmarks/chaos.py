@@ -91,15 +91,22 @@ def main() -> None:
     torch.manual_seed(given.seed)
     model = ShallowPLRNN(3, given.hidden, clipped=given.clipped)
     forcing = Forcing(given.updates, given.length, rate=(given.rate, given.rate / 100), seed=given.seed)
+    resumed = given.checkpoint is not None and given.checkpoint.exists()
+    done = torch.load(given.checkpoint, weights_only=True)["done"] if resumed else 0
     start = time.process_time()
     losses = reconstruct(model, train, forcing, checkpoint=given.checkpoint, progress=True)
-    seconds = time.process_time() - start
+    cost = (time.process_time() - start) / max(1, given.updates - done)
     made = model.generate(test[:1], len(test))[:, 0]
     double = model.double().map()
     exponents = map_exponents(lambda z: double(z), double.jacobian, test[0].double(), 20_000, dt=given.dt, skip=1000)
     true = flow_exponents(Lorenz63(), duration=300.0)
     row = {name: value for name, value in vars(given).items() if name != "checkpoint"}
-    row |= {"cpu_seconds": round(seconds), "loss": losses[-1], "alpha": round(model.alpha, 4), **measures(test, made)}
+    row |= {
+        "cpu_ms_per_update": round(1000 * cost, 2),
+        "loss": losses[-1],
+        "alpha": round(model.alpha, 4),
+        **measures(test, made),
+    }
     row |= {"lambda_max": float(exponents[0]), "exponents": exponents.tolist(), "true_exponents": true.tolist()}
     row |= {"halves": measures(test, train), "prediction_error": ahead(model.float(), test, 40)}
     held = json.loads(RESULT.read_text()) if RESULT.exists() else {}

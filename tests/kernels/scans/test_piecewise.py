@@ -62,7 +62,8 @@ def test_float32_and_rows_that_are_not_contiguous() -> None:
 
 def test_the_operator_by_its_own_checks() -> None:
     leaves: Any = [t.requires_grad_() for t in given((3, 2, 2, 4))]
-    assert torch.autograd.gradcheck(torch.ops.neuro.piecewise, (*leaves, 0.25, True))
+    arguments: Any = (*leaves, 0.25, True)
+    assert torch.autograd.gradcheck(torch.ops.neuro.piecewise, arguments)
     torch.library.opcheck(torch.ops.neuro.piecewise.default, (*leaves, 0.25, False))
 
 
