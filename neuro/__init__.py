@@ -88,6 +88,7 @@ __all__ = [
     "TokenMask",
     "Tokens",
     "Vote",
+    "adaptation",
     "architectures",
     "audit_gradients",
     "binarise",
@@ -103,6 +104,7 @@ __all__ = [
     "kernels",
     "load",
     "losses",
+    "memory",
     "plasticity",
     "quantise",
     "record",
@@ -113,7 +115,17 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from neuro import architectures, compatibility, datasets, encoding, hardware, kernels, plasticity
+    from neuro import (
+        adaptation,
+        architectures,
+        compatibility,
+        datasets,
+        encoding,
+        hardware,
+        kernels,
+        memory,
+        plasticity,
+    )
     from neuro.citations import cite
     from neuro.folding import fold
     from neuro.kernels.compiler.equations import Equations, Parameter
@@ -232,12 +244,14 @@ else:
         ("neuro.citations", ("cite",)),
     )
     _MODULES = (
+        "neuro.adaptation",
         "neuro.architectures",
         "neuro.compatibility",
         "neuro.datasets",
         "neuro.encoding",
         "neuro.hardware",
         "neuro.kernels",
+        "neuro.memory",
         "neuro.plasticity",
         "neuro.training.losses",
         "neuro.training.rules",
