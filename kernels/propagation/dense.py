@@ -17,7 +17,7 @@ from torch import Tensor
 from neuro.kernels.engines.operators import operator
 from neuro.kernels.propagation.spikes import pack_words, unpack_words
 
-__all__ = ["dense_linear", "product"]
+__all__ = ["correlation", "dense_linear", "product"]
 
 _SMALL = 2**22  # multiplications below which the call costs more than the product
 
@@ -44,8 +44,13 @@ def _is_for_onednn(x: Tensor, weight: Tensor) -> bool:
     )
 
 
-def _correlation(grad: Tensor, x: Tensor) -> Tensor:
-    """``grad^T x``: ``[R, O]``, ``[R, I]`` -> ``[O, I]``; the narrower side is quicker as rows."""
+def correlation(grad: Tensor, x: Tensor) -> Tensor:
+    """``grad^T x`` for ``grad [R, O]`` and ``x [R, I]``, without a gradient.
+
+    >>> correlation(torch.ones(3, 1), torch.ones(3, 2)).tolist()
+    [[3.0, 3.0]]
+    """
+    # The narrower side is quicker as rows.
     if grad.shape[1] <= x.shape[1]:
         return product(grad.t(), x.t())
     return product(x.t(), grad.t()).t()
@@ -67,7 +72,7 @@ def _dense_linear_fake(x: Tensor, weight: Tensor, bias: Tensor | None, as_bits: 
 @operator("neuro::dense_linear_weight_grad")
 def _weight_grad_op(grad: Tensor, kept: Tensor, inputs: int, as_bits: bool) -> Tensor:
     grad = grad.detach().contiguous()
-    return _correlation(grad, unpack_words(kept, inputs, grad.dtype) if as_bits else kept.detach())
+    return correlation(grad, unpack_words(kept, inputs, grad.dtype) if as_bits else kept.detach())
 
 
 @_weight_grad_op.register_fake

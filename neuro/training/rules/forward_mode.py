@@ -20,7 +20,7 @@ from neuro.neurons.elstm import ELSTM
 from neuro.neurons.recurrent import Recurrent
 from neuro.synapses import Linear
 from neuro.training.rules.base import About, RuleResult
-from neuro.training.rules.local.chain import Block, add_grad, chain
+from neuro.training.rules.local.chain import Block, add_grad, chain, outer
 from neuro.training.rules.local.sweep import stretches
 from neuro.training.rules.online import OnlineRule, Reading
 from neuro.training.rules.readout import Readout
@@ -71,7 +71,7 @@ class _Forward(OnlineRule):
             self._learn_way_back(ways, inputs[-1], error)
             signals = self._signals(blocks, hidden, ways, error)
             with torch.no_grad():
-                _spread(_outer(error, _columns(inputs[-1], last)), last)
+                _spread(outer(error, _columns(inputs[-1], last)), last)
                 for layer, given, signal in zip(hidden, inputs[:-1], signals, strict=True):
                     layer.learn(given, signal)
             yield read.result
@@ -215,7 +215,7 @@ class EProp(_Forward):
 
     def _learn_way_back(self, ways: list[Tensor] | None, post: Tensor, error: Tensor) -> None:
         if self.feedback == "adaptive" and ways:
-            add_grad(ways[-1], _outer(error, post))  # what the output learns from these neurons
+            add_grad(ways[-1], outer(error, post))  # what the output learns from these neurons
 
 
 @dataclass(frozen=True)
@@ -302,10 +302,6 @@ def _columns(x: Tensor, block: Block) -> Tensor:
     """The inputs ``[t, B, I]``, and the one that a bias is a weight of."""
     bias = block.synapses[0].bias
     return x if bias is None else torch.cat([x, x.new_ones((*x.shape[:2], 1))], 2)
-
-
-def _outer(post: Tensor, pre: Tensor) -> Tensor:
-    return post.flatten(0, 1).t() @ pre.flatten(0, 1)
 
 
 def _spread(grad: Tensor, block: Block) -> None:

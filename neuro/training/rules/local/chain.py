@@ -12,6 +12,7 @@ from torch.func import functional_call
 
 from neuro.errors import InputError
 from neuro.kernels import Route
+from neuro.kernels.propagation.dense import correlation
 from neuro.layer import State, StatefulLayer
 from neuro.network import Network, Sequential
 from neuro.neurons import Cell
@@ -19,7 +20,7 @@ from neuro.neurons.delayed_recurrent import DelayedRecurrent
 from neuro.neurons.recurrent import Recurrent
 from neuro.synapses import Conv1d, Conv2d, Flatten, Linear, OneToOne, SparseLinear, SumPool2d
 
-__all__ = ["Block", "add_grad", "chain", "is_constant"]
+__all__ = ["Block", "add_grad", "chain", "is_constant", "outer"]
 
 _AFFINE = (Conv1d, Conv2d, Flatten, Linear, OneToOne, SparseLinear, SumPool2d)
 _SPATIAL = Route(cut_time=True, cut_recurrence=True)
@@ -123,9 +124,17 @@ def _named(synapse: nn.Module) -> dict[str, nn.Parameter]:
 
 def _add_dense(layer: Linear, pre: Tensor, ones: Tensor, post: Tensor) -> None:
     if layer.weight.requires_grad:
-        add_grad(layer.weight, post.flatten(0, 1).t() @ pre.flatten(0, 1))
+        add_grad(layer.weight, outer(post, pre))
     if layer.bias is not None and layer.bias.requires_grad:
         add_grad(layer.bias, ones @ post.sum(1))
+
+
+def outer(post: Tensor, pre: Tensor) -> Tensor:
+    """``sum_t post_i(t) pre_j(t)`` over steps and samples: ``[T, B, *size]``, ``[T, B, ...]`` -> ``[O, I]``."""
+    rows, columns = (part.flatten(0, 1).flatten(1) for part in (post, pre))
+    # under torch.autocast one of them may be in half precision
+    wide = torch.promote_types(rows.dtype, columns.dtype)
+    return correlation(rows.to(wide), columns.to(wide))
 
 
 def is_constant(x: Tensor) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuro.training.rules.local.chain import Block, add_grad, is_constant
+from neuro.training.rules.local.chain import Block, add_grad, is_constant, outer
 from neuro.training.rules.local.trace import Response, leak, membrane_response
 
 __all__ = ["Sweep", "run", "stretches"]
@@ -71,7 +71,7 @@ class Sweep:
         weight = self.blocks[i].recurrent
         if weight is not None and weight.requires_grad:
             before = self._filter(i, "recurrent", self._delayed(i, output))
-            add_grad(weight, post.flatten(0, 1).flatten(1).t() @ before.flatten(0, 1).flatten(1))
+            add_grad(weight, outer(post, before))
 
     def post_factor(self, block: Block, drive: Tensor, output: Tensor, signal: Tensor) -> Tensor:
         """Modulator times slope of the spike at its own step; what cells learn gets its gradient on the way."""
