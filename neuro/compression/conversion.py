@@ -34,7 +34,7 @@ def convert(
     output over ``x``, layer by layer (Rueckauer et al. 2017, "Conversion of continuous-valued deep networks to efficient
     event-driven networks for image classification", section 2.2.2; 100 is the balancing by maxima of Diehl et al. 2015,
     "Fast-classifying, high-accuracy spiking deep networks through weight and threshold balancing"): what lies above is
-    cut off, and many steps are needed. Batch normalisations are folded into weights, dropouts left out.
+    cut off. Batch normalisations are folded into weights, dropouts left out.
 
     Show the network a picture for T steps, ``x.expand(T, *x.shape)``, and take the mean over time of its output
     (loss ``"mean_membrane"``); the last layer's weights put out a current.
