@@ -150,7 +150,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     default = Path(os.environ.get("NEURO_SHARED_DATA", "../shared/data")) / "mnist"
     parser.add_argument("folder", type=Path, nargs="?", default=default)
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--output", type=Path, default=RESULT)
     options = parser.parse_args()
