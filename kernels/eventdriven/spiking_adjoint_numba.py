@@ -146,8 +146,9 @@ def _sample_back(
             _single_back(pi, pv, since - now, s, j, first, pre, weight, constants, grads)
             p -= 1
         else:
-            for j in range(pi.shape[0]):
-                moved[j] = pi[j] * per_s - pv[j] * per_m
+            if grads[4] or returning == now:
+                for j in range(pi.shape[0]):
+                    moved[j] = pi[j] * per_s - pv[j] * per_m
             if not delayed:
                 p = _receive_back(p, now, at, source, first, pre, weight, moved, spare, grads, pi)
             while r >= 0 and time[r] + lag == now:

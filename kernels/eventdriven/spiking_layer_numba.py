@@ -19,6 +19,7 @@ __all__ = ["forward"]
 
 Array = np.ndarray[Any, Any]
 _SLACK = 1e-6  # of the threshold: what float32 may lack of it where a root is looked for all the same
+_ROOM = 4096  # spikes of a sample there is room for before it is run; with more it is run again
 _CANDIDATES = np.uint64(0x0202020202020202)
 
 
@@ -218,11 +219,13 @@ def forward(
 ) -> Any:
     """Where the spikes of each sample end (-1: more than ``limit`` of them), their times (seconds), neurons, currents."""
     ends = np.zeros(b1 - b0, np.int64)
-    out = (np.empty(1024), np.empty(1024, np.int32), np.empty(1024))
+    out = (np.empty(_ROOM), np.empty(_ROOM, np.int32), np.empty(_ROOM))
     m = 0
     for b in range(b0, b1):
         pre = neuron[start[b] : start[b + 1]]
         at, source = arrivals(time[start[b] : start[b + 1]], pre, delay)
+        if out[0].shape[0] - m < _ROOM:
+            out = _more_room(out)
         made = _sample(at, source, pre, delay.shape[0] > 1, weight, recurrent, constants, out, m)
         while made < 0 and out[0].shape[0] - m <= limit:
             out = _more_room(out)
