@@ -56,7 +56,7 @@ class QCFS(nn.Module):
 
     def extra_repr(self) -> str:
         """Levels and threshold."""
-        return f"levels={self.levels}, threshold={float(self.threshold):g}"
+        return f"levels={self.levels}, threshold={float(self.threshold.detach()):g}"
 
 
 def use_qcfs(ann: M, levels: int = 8, threshold: float = 8.0) -> M:
