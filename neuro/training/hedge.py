@@ -112,6 +112,8 @@ class HedgeBackprop(nn.Module):
     def dense(cls, inputs: int, hidden: int, *, depth: int, classes: int, **options: Any) -> Self:
         """The network of the paper: ``depth`` layers of ``hidden`` ReLU units; ``options`` as for the class.
 
+        Weights are drawn by He's rule, which carries the input through any number of ReLU layers.
+
         Raises:
             InputError: a size below 1; an option out of range.
         """
@@ -120,6 +122,9 @@ class HedgeBackprop(nn.Module):
         widths = [inputs] + [hidden] * depth
         pairs = itertools.pairwise(widths)
         blocks = [nn.Sequential(nn.Linear(a, b), nn.ReLU()) for a, b in pairs]
+        for block in blocks:
+            nn.init.kaiming_normal_(block[0].weight, nonlinearity="relu")
+            nn.init.zeros_(block[0].bias)
         return cls(blocks, [nn.Linear(hidden, classes) for _ in blocks], **options)
 
     def logits(self, x: Tensor) -> Tensor:
