@@ -24,11 +24,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 from matplotlib.figure import Figure
-from rules_mnist import read
 from torch import Tensor
 
 import neuro
 from neuro.adaptation import CORRUPTIONS, NHL, BatchStatistics, Tent, corrupt
+from neuro.datasets.idx import read_idx
 from neuro.files import atomic_write
 from neuro.network import Network
 from neuro.report.style import LAYERS, MUTED, OFF, ON, figure, styled
@@ -84,8 +84,8 @@ def digits(folder: Path) -> Digits:
     """The last 2,000 of the training pictures are for validation."""
     parts = []
     for name in ("train", "t10k"):
-        labels = read(folder / f"{name}-labels-idx1-ubyte.gz").long()
-        parts.append((read(folder / f"{name}-images-idx3-ubyte.gz").float() / 255, labels))
+        labels = torch.from_numpy(read_idx(folder / f"{name}-labels-idx1-ubyte.gz")).long()
+        parts.append((torch.from_numpy(read_idx(folder / f"{name}-images-idx3-ubyte.gz")).float() / 255, labels))
     (x, y), (unseen, truth) = parts
     kept = len(y) - VALIDATION
     return Digits(Pictures(x[:kept], y[:kept]), Pictures(x[kept:], y[kept:]), Pictures(unseen, truth))

@@ -23,11 +23,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
-from rules_mnist import read
 from torch import Tensor
 
 import neuro
 from neuro.adaptation import ConstantRate, HomeostaticRate, RandomRate, Rate, after_shifts, meet, recovery, shifted
+from neuro.datasets.idx import read_idx
 from neuro.files import atomic_write
 from neuro.report.style import LAYERS, MUTED, OFF, ON, figure, styled
 from neuro.training.losses import mean_membrane
@@ -49,9 +49,9 @@ RATES: Mapping[str, Callable[[float, int], Rate]] = MappingProxyType(
 
 def stream(folder: Path, part: str, seed: int) -> tuple[Tensor, Tensor]:
     """Digits in an order of their own: ``[4, 3000, 196]`` and classes ``[3000]``."""
-    labels = read(folder / f"{part}-labels-idx1-ubyte.gz").long()
+    labels = torch.from_numpy(read_idx(folder / f"{part}-labels-idx1-ubyte.gz")).long()
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))[:STREAM]
-    pictures = read(folder / f"{part}-images-idx3-ubyte.gz")[order].unsqueeze(1).float() / 255
+    pictures = torch.from_numpy(read_idx(folder / f"{part}-images-idx3-ubyte.gz"))[order].unsqueeze(1).float() / 255
     return F.avg_pool2d(pictures, 2).flatten(1).expand(STEPS, -1, -1), labels[order]
 
 

@@ -21,10 +21,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 from matplotlib.figure import Figure
-from rules_mnist import read
 from torch import Tensor
 
 import neuro
+from neuro.datasets.idx import read_idx
 from neuro.files import atomic_write
 from neuro.report.style import OFF, ON, figure, styled
 from neuro.training.continual import HLOP
@@ -43,8 +43,8 @@ LATERAL = 0.5  # rate of the lateral synapses
 
 def pictures(folder: Path, part: str) -> tuple[Tensor, Tensor]:
     """``[S, 784]`` from 0 to 1, and classes ``[S]``."""
-    shown = read(folder / f"{part}-images-idx3-ubyte.gz").flatten(1).float() / 255
-    return shown, read(folder / f"{part}-labels-idx1-ubyte.gz").long()
+    shown = torch.from_numpy(read_idx(folder / f"{part}-images-idx3-ubyte.gz")).flatten(1).float() / 255
+    return shown, torch.from_numpy(read_idx(folder / f"{part}-labels-idx1-ubyte.gz")).long()
 
 
 def shown(x: Tensor) -> Tensor:

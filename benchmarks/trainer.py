@@ -68,9 +68,8 @@ def make_data() -> Data:
 
 def make_net() -> neuro.Sequential:
     torch.manual_seed(0)
-    cells = {"dt": 1e-3, "tau": 4e-3}
     return neuro.Sequential(
-        neuro.Linear(784, 400), neuro.LIF(400, **cells), neuro.Linear(400, 10), neuro.LI(10, **cells)
+        neuro.Linear(784, 400), neuro.LIF(400, tau=4e-3), neuro.Linear(400, 10), neuro.LI(10, tau=4e-3)
     )
 
 
