@@ -113,7 +113,12 @@ def times(steps: int = 100, hidden: int = 400, samples: int = 64) -> dict[str, d
 def main() -> None:
     torch.set_num_threads(1)
     report = {
-        "machine": {"cpu": platform.processor() or platform.machine(), "torch": torch.__version__, "threads": 1},
+        "machine": {
+            "cpu": platform.processor() or platform.machine(),
+            "torch": torch.__version__,
+            "threads": 1,
+            "load": os.getloadavg()[0],
+        },
         "memory_bytes": {"batch": BATCH, "inputs": INPUTS, "hidden": HIDDEN, "peak": memory()},
         "seconds": {"steps": 100, "batch": 64, "hidden": [400] * 3, "repeats": REPEATS, "median": times()},
     }
