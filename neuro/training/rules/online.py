@@ -143,7 +143,7 @@ class _Whole(Reading):
 def reading(loss: Callable[[Tensor, Tensor], Tensor], y: Tensor, steps: int) -> Reading:
     """How ``loss`` reads the output of a sequence of ``steps`` steps whose targets are ``y [B]``.
 
-    >>> from neuro.losses import mean_membrane, tet
+    >>> from neuro.training.losses import mean_membrane, tet
     >>> reading(tet, torch.tensor([0]), 5).instantaneous, reading(mean_membrane, torch.tensor([0]), 5).instantaneous
     (True, False)
     """
