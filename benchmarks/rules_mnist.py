@@ -84,7 +84,13 @@ CONFIGS: Mapping[str, Config] = MappingProxyType(
         "decolle": Config(local.DECOLLE(), epochs=8),
         "lls": Config(local.LLS("random"), epochs=8),
         "ff": Config(local.ForwardForward(sharpness=200.0, label=5.0), epochs=12, steps=6, lr=5e-3),
-        "drtp": Config(local.DRTP(), epochs=15, steps=6, tau=1.2e-3, weight_decay=0.1),
+        "lls_m": Config(local.LLSModulated("random"), epochs=8),
+        "lls_mxm": Config(local.LLSMatrix("random"), epochs=8),
+        "tess": Config(local.TESS("random"), epochs=8),
+        "man": Config(local.MAN(), epochs=8),
+        "synthetic": Config(local.Synthetic(), epochs=8),
+        "tpsgd": Config(local.TPSGD(rate=1.0, active=0.25), epochs=15, lr=1e-2),
+        "drtp": Config(local.DRTP(), epochs=20, steps=6, lr=1e-2, tau=1.2e-3),
     }
 )
 
@@ -128,7 +134,8 @@ def run(name: str, folder: Path) -> dict[str, Any]:
     config = CONFIGS[name]
     data, net = mnist(folder, config.steps), build(config)
     neuro.calibrate(net, data.train.tensors()[0][:, :256], drive=1.0)
-    started = time.process_time()
+    started, held = time.process_time(), _resident("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak so far is forgotten
     fitted = neuro.fit(
         net,
         data,
@@ -149,11 +156,18 @@ def run(name: str, folder: Path) -> dict[str, Any]:
         "validation_accuracy": fitted.validation_accuracy,
         "test_accuracy": evaluate(net, data, loss="mean_membrane").accuracy,
         "processor_seconds": round(time.process_time() - started),
+        "peak_memory_mib_above_data": round(_resident("VmHWM") - held),
         "validation_curve": [round(row["validation_accuracy"], 4) for row in fitted.history],
     }
     if isinstance(config.rule, local.ForwardForward):
         made["test_accuracy_by_goodness"] = by_goodness(config.rule, net, data.test)
     return made
+
+
+def _resident(what: str) -> float:
+    """Memory of this process on Linux, in MiB."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(what)) / 1024
 
 
 def by_goodness(rule: local.ForwardForward, net: neuro.Sequential, split: Pictures) -> float:
