@@ -6,7 +6,6 @@ one thread (seed 0) and adds its figures to ``benchmarks/results/rules_mnist.jso
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import sys
@@ -19,48 +18,16 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np
 import torch
-from torch import Tensor
 
 import neuro
+from neuro.datasets import Pictures, mnist
 from neuro.files import atomic_write
 from neuro.training.evaluate import evaluate
 from neuro.training.rules import BPTT, OTTT, SLTT, EProp, Rule, local
 
 RESULTS = Path(__file__).resolve().parent / "results" / "rules_mnist.json"
-VALIDATION = 5000
 HIDDEN = 400
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """Pictures ``[S, 784]`` from 0 to 1, shown as a constant current for ``steps`` steps."""
-
-    pictures: Tensor
-    labels: Tensor
-    steps: int
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, i: int) -> tuple[Tensor, int]:
-        return self.pictures[i].expand(self.steps, -1), int(self.labels[i])
-
-    def tensors(self) -> tuple[Tensor, Tensor]:
-        """``[T, S, 784]`` without a copy for each step, and ``[S]``."""
-        return self.pictures.expand(self.steps, *self.pictures.shape), self.labels
-
-
-@dataclass(frozen=True)
-class Mnist:
-    """60,000 training pictures, the last 5,000 of a fixed shuffle for validation, and 10,000 for the test."""
-
-    train: Pictures
-    validation: Pictures
-    test: Pictures
-    name: str = "mnist"
-    classes: tuple[str, ...] = tuple("0123456789")
 
 
 @dataclass(frozen=True)
@@ -95,29 +62,6 @@ CONFIGS: Mapping[str, Config] = MappingProxyType(
 )
 
 
-def read(path: Path) -> Tensor:
-    """An array of an idx.gz file."""
-    content = gzip.decompress(path.read_bytes())
-    shape = np.frombuffer(content, ">i4", content[3], 4)
-    return torch.from_numpy(np.frombuffer(content, np.uint8, offset=4 + 4 * content[3]).reshape(shape).copy())
-
-
-def mnist(folder: Path, steps: int) -> Mnist:
-    """The splits."""
-    parts = []
-    for name in ("train", "t10k"):
-        pictures = read(folder / f"{name}-images-idx3-ubyte.gz").flatten(1).float() / 255
-        parts.append((pictures, read(folder / f"{name}-labels-idx1-ubyte.gz").long()))
-    (pictures, labels), (unseen, truth) = parts
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
-    kept, held = order[:-VALIDATION], order[-VALIDATION:]
-    return Mnist(
-        Pictures(pictures[kept], labels[kept], steps),
-        Pictures(pictures[held], labels[held], steps),
-        Pictures(unseen, truth, steps),
-    )
-
-
 def build(config: Config) -> neuro.Sequential:
     """784-400-10: spikes in the middle, membranes at the end."""
     torch.manual_seed(0)
@@ -132,7 +76,7 @@ def build(config: Config) -> neuro.Sequential:
 def run(name: str, folder: Path) -> dict[str, Any]:
     """Train and test one rule."""
     config = CONFIGS[name]
-    data, net = mnist(folder, config.steps), build(config)
+    data, net = mnist(folder, steps=config.steps), build(config)
     neuro.calibrate(net, data.train.tensors()[0][:, :256], drive=1.0)
     started, held = time.process_time(), _resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak so far is forgotten
