@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from neuro.datasets.idx import read_idx
 from neuro.errors import FileFormatError, InputError
@@ -14,7 +15,7 @@ from neuro.errors import FileFormatError, InputError
 ARRAY = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
 
 
-def encoded(array: np.ndarray, kind: int = 8) -> bytes:  # type: ignore[type-arg]
+def encoded(array: NDArray[np.uint8], kind: int = 8) -> bytes:
     return bytes([0, 0, kind, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
 
 
