@@ -319,7 +319,7 @@ class Trainee(LightningModule):
         return next(self.net.parameters())
 
     def _optimizer(self) -> Any:
-        return self.optimizers()
+        return self.optimizers(use_pl_optimizer=False)  # bare: Lightning adds hooks to each step that nobody uses
 
 
 def _copied(net: Network) -> dict[str, Tensor]:

@@ -86,6 +86,7 @@ def test_a_loss_that_is_not_finite_names_epoch_batch_and_cure(toy: ModuleType, v
 
 
 def test_weights_that_no_gradient_reaches_are_reported(toy: ModuleType, caplog: pytest.LogCaptureFixture) -> None:
+    torch.manual_seed(0)
     net = neuro.Sequential(neuro.Linear(11, 5), neuro.CuBaLIF(5), neuro.Linear(5, 3), neuro.LIF(3))
     with caplog.at_level(logging.WARNING):
         neuro.fit(net, toy.make_data(), "sltt", epochs=2)
