@@ -45,7 +45,9 @@ def test_bibtex_of_a_network_a_rule_and_a_loss() -> None:
 def test_particles_equations_and_families_of_cells() -> None:
     (rossum,) = cite(neuro.losses.VanRossum).references
     assert (rossum.authors, rossum.key, rossum.venue) == (("van Rossum",), "vanrossum2001novel", "")
-    assert [r.key for r in cite(neuro.LIF).references] == ["pedersen2024neuromorphic"]  # named once, for the whole family
+    assert [r.key for r in cite(neuro.LIF).references] == [
+        "pedersen2024neuromorphic"
+    ]  # named once, for the whole family
     assert cite(neuro.Linear(2, 2)).references == ()
 
 

@@ -23,7 +23,7 @@ from neuro.training.rules.base import Rule, RuleResult, need_whole
 if TYPE_CHECKING:
     from neuro.network import Network
 
-__all__ = ["OnlineRule", "Reading", "reading"]
+__all__ = ["OnlineRule", "Reading", "Whole", "reading"]
 
 
 class Reading(ABC):
@@ -120,7 +120,7 @@ class _AtTheEnd(Reading):
         return self._logits.pull(output, start, self._pull)
 
 
-class _Whole(Reading):
+class Whole(Reading):
     """Any loss; the output is kept."""
 
     def __init__(self, loss: Callable[[Tensor, Tensor], Tensor], y: Tensor, steps: int) -> None:
@@ -154,7 +154,7 @@ def reading(loss: Callable[[Tensor, Tensor], Tensor], y: Tensor, steps: int) -> 
             return _EachStep(loss, y, logits, steps)
         if isinstance(loss, Loss) and type(loss) in (Loss, Contrastive):
             return _AtTheEnd(loss, y, logits, steps)
-    return _Whole(loss, y, steps)
+    return Whole(loss, y, steps)
 
 
 @dataclass(frozen=True)

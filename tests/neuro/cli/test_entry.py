@@ -66,7 +66,10 @@ BAD_LINES = (
         "train --rule bppt",
         f"unknown rule 'bppt'; did you mean 'bptt'? (known: {', '.join(RULES)})",
     ),
-    ("train --dataset digit", "unknown dataset 'digit'; did you mean 'digits'? (known: digits, mnist, nmnist, spoken_digits)"),
+    (
+        "train --dataset digit",
+        "unknown dataset 'digit'; did you mean 'digits'? (known: digits, mnist, nmnist, spoken_digits)",
+    ),
     ("train --epochs many", "--epochs is 'many'; it must be an integer, at least 1"),
     ("train --tau -0.1", "--tau is '-0.1'; it must be a number in seconds, greater than 0"),
     ("train --hidden 8 x", "--hidden is ['8', 'x']; it must be a list of integers, each at least 1"),

@@ -16,8 +16,9 @@ from neuro.errors import InputError
 from neuro.training.rules.base import About, Rule, RuleResult
 from neuro.training.rules.local.chain import Block, add_grad, chain
 from neuro.training.rules.local.fixed_random import uniform
-from neuro.training.rules.local.sweep import run
-from neuro.training.rules.local.three_factor import Loss, auxiliary_key, check_whole, loss_and_error, width
+from neuro.training.rules.local.sweep import stretches
+from neuro.training.rules.local.three_factor import Loss, auxiliary_key, check_whole, width
+from neuro.training.rules.online import reading
 
 if TYPE_CHECKING:
     from neuro.network import Network
@@ -151,24 +152,18 @@ class MAN(Rule):
         heads = [self._head(part) for part in parts[:-1]]
         for head, following in zip(heads, parts[1:], strict=True):
             head.follow(following[0], self.momentum)
-        value = error = None
-        if len(x) > self.chunk:
-            value, error = loss_and_error(run([b for part in parts for b in part], x, self.chunk), y, loss)
+        read = reading(loss, y, len(x))
+        if read.waits(self.chunk):
+            read.read_all(stretches([b for part in parts for b in part], x, self.chunk))
         states: list[Any] = [None] * len(parts)
-        outputs: list[Tensor] = []
         share = 1 / (len(x) * len(y))
         for start, stretch in zip(range(0, len(x), self.chunk), x.split(self.chunk), strict=True):
             for i, head in enumerate(heads):
                 stretch, states[i] = _judged(parts[i], parts[i + 1][0], head, stretch, y, share, states[i])
             with torch.enable_grad():
                 output, states[-1] = _forward(parts[-1], stretch, states[-1])
-            known = None if error is None else error[start : start + len(stretch)]
-            if known is None:
-                value, known = loss_and_error(output, y, loss)
-            _write(output, known, _learned(parts[-1]))
-            outputs.append(output.detach())
-        assert value is not None
-        return RuleResult(value, torch.cat(outputs))
+            _write(output, read.told(output, start), _learned(parts[-1]))
+        return read.result
 
     def _parts(self, net: Network) -> list[Part]:
         blocks = chain(net, type(self).__name__)

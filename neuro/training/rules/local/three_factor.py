@@ -20,7 +20,8 @@ from torch.nn import functional
 from neuro.errors import InputError
 from neuro.training.rules.base import Rule, RuleResult
 from neuro.training.rules.local.chain import Block, chain
-from neuro.training.rules.local.sweep import Sweep, run
+from neuro.training.rules.local.sweep import Sweep, stretches
+from neuro.training.rules.online import Reading, Whole, reading
 
 if TYPE_CHECKING:
     from neuro.network import Network
@@ -89,26 +90,24 @@ class ThreeFactor(Rule):
 
     @torch.no_grad()
     def backward(self, net: Network, x: Tensor, y: Tensor, loss: Loss) -> RuleResult:
-        """As in :meth:`Rule.backward`."""
+        """As in :meth:`Rule.backward`; the output is kept only where the loss or a modulator reads all of it."""
         name = type(self).__name__
         blocks = chain(net, name)
         sweep, gates = self.sweep(blocks), self._gates(x)
-        value = error = None
-        if self.reads_error() or len(x) > self.chunk:
-            value, error = loss_and_error(run(blocks, x, self.chunk), y, loss)
+        if self.reads_error():
+            read: Reading = Whole(loss, y, len(x))  # hidden layers learn before the output of the same steps is there
+            read.read_all(stretches(blocks, x, self.chunk))
+        else:
+            read = reading(loss, y, len(x))
+            if read.waits(self.chunk):
+                read.read_all(stretches(blocks, x, self.chunk))
         pasts: list[Any] = [None] * len(blocks)
-        outputs: list[Tensor] = []
         for start, part in zip(range(0, len(x), self.chunk), x.split(self.chunk), strict=True):
-            steps = slice(start, start + len(part))
-            known = None if error is None else error[steps]
-            share = gates[steps].view(-1, 1, 1) / len(y)
-            told = known * x.shape[0] * x.shape[1] if known is not None and self.reads_error() else None
+            share = gates[start : start + len(part)].view(-1, 1, 1) / len(y)
+            told = read.told(part, start) * x.shape[0] * x.shape[1] if self.reads_error() else None
             seen = partial(Seen, y=y, classes=width(blocks[-1]), error=told, share=share)
-            judged = _Judged(y, loss, known)
-            outputs.append(self.learn(sweep, part, seen, pasts, judged))
-            value = judged.value if value is None else value
-        assert value is not None
-        return RuleResult(value, torch.cat(outputs))
+            self.learn(sweep, part, seen, pasts, partial(read.told, start=start))
+        return read.result
 
     def learn(
         self, sweep: Sweep, x: Tensor, seen: Callable[..., Seen], pasts: list[Any], judged: Callable[[Tensor], Tensor]
@@ -145,20 +144,6 @@ class ThreeFactor(Rule):
         gates = x.new_zeros(len(x))
         gates[first:] = 1 / (len(x) - first)
         return gates
-
-
-class _Judged:
-    """The error of the output: known before, or that of these steps, which are then all there are."""
-
-    def __init__(self, y: Tensor, loss: Loss, known: Tensor | None) -> None:
-        self._y, self._loss, self._known = y, loss, known
-        self.value: Tensor | None = None
-
-    def __call__(self, output: Tensor) -> Tensor:
-        if self._known is not None:
-            return self._known
-        self.value, error = loss_and_error(output, self._y, self._loss)
-        return error
 
 
 def loss_and_error(output: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
