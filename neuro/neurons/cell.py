@@ -188,7 +188,8 @@ class Cell(Population):
     def value(self, name: str) -> Tensor:
         """The parameter ``name`` in SI units, 0-d or of shape ``size``; differentiable where it trains."""
         if name in self.learn and self.equations.parameters[name].positive:
-            return torch.exp(self.get_parameter(f"log_{name}"))
+            logarithm: Tensor = getattr(self, f"log_{name}")  # a plain tensor under torch.func.functional_call
+            return torch.exp(logarithm)
         stored: Tensor = getattr(self, name)
         return stored
 

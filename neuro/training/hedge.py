@@ -123,8 +123,8 @@ class HedgeBackprop(nn.Module):
         pairs = itertools.pairwise(widths)
         blocks = [nn.Sequential(nn.Linear(a, b), nn.ReLU()) for a, b in pairs]
         for block in blocks:
-            nn.init.kaiming_normal_(block[0].weight, nonlinearity="relu")
-            nn.init.zeros_(block[0].bias)
+            nn.init.kaiming_normal_(block.get_parameter("0.weight"), nonlinearity="relu")
+            nn.init.zeros_(block.get_parameter("0.bias"))
         return cls(blocks, [nn.Linear(hidden, classes) for _ in blocks], **options)
 
     def logits(self, x: Tensor) -> Tensor:

@@ -170,3 +170,15 @@ def test_convolutions_and_recurrent_layers_learn() -> None:
 def test_what_it_refuses(make: Callable[[], object], told: str) -> None:
     with pytest.raises(InputError, match=told):
         make()
+
+
+def test_cells_that_learn_their_time_constants() -> None:
+    """Through the copy of the next layer, whose parameters are not those of a module."""
+    torch.manual_seed(0)
+    net = neuro.Sequential(neuro.Linear(20, 30), neuro.LIF(30), neuro.Linear(30, 5), neuro.LIF(5))
+    x, y = (torch.rand(40, 6, 20) < 0.3).float(), torch.arange(6) % 5
+    neuro.calibrate(net, x)
+    rule = MAN().prepare(net)
+    rule.backward(net, x, y, neuro.losses.spike_count)
+    gradients = {name: p.grad for name, p in net.named_parameters()}
+    assert all(g is not None and bool(g.any()) for g in gradients.values()), gradients.keys()
