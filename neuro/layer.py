@@ -37,7 +37,7 @@ class StatefulLayer(nn.Module, ABC):
         A membrane adds up many small steps, which bfloat16 (8 bits) loses: half-precision input is taken to float32
         here, and the products of the layers without state keep what autocast gives them.
         """
-        if not torch.is_autocast_enabled(x.device.type):
+        if not (isinstance(x, Tensor) and torch.is_autocast_enabled(x.device.type)):  # what is no tensor, forward names
             return super().__call__(x, *arguments, **options)
         with torch.autocast(x.device.type, enabled=False):
             return super().__call__(x.float() if x.dtype in _HALF else x, *arguments, **options)

@@ -143,15 +143,15 @@ class TrainConfig(Settings):
         gt=0,
     )
     rate_weight: float = setting(1.0, "weight of the penalty on rates", group="training", gt=0)
-    precision: Literal["32", "bf16-mixed"] = setting(
-        "32", "bf16-mixed takes products in bfloat16; states and weights stay as they are", group="training"
+    precision: Literal["full", "bf16-mixed"] = setting(
+        "full", "bf16-mixed takes products in bfloat16; states and weights stay as they are", group="training"
     )
     select: Literal["accuracy", "loss"] = setting(
         "accuracy", "which measure on the validation split chooses the weights to keep", group="training"
     )
     select_on: Literal["validation", "test"] = setting(
         "validation",
-        "split that chooses the epoch; with test every figure of the run is labelled test-selected: too good to report",
+        "split that chooses the epoch; with test, every figure of the run is labelled as chosen on it",
         group="training",
     )
     patience: int = setting(10, "epochs without a better one after which training stops", group="training", ge=1)

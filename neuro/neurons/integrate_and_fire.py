@@ -107,7 +107,9 @@ class PrimedIF(Cell):
         """,
         {
             "v_threshold": Parameter(1.0, "V", positive=True, doc="firing threshold"),
-            "primed": Parameter(0.5, "1", doc="share of the threshold at which the membrane begins"),
+            "primed": Parameter(
+                0.5, "1", doc="share of the threshold at which the membrane begins; no gradient reaches it"
+            ),
         },
     )
 

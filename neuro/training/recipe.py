@@ -18,8 +18,8 @@ from neuro.training.rules import Rule, choose_rule
 
 __all__ = ["PRECISIONS", "SELECTIONS", "Recipe"]
 
-PRECISIONS: Mapping[str, str] = MappingProxyType({"32": "32-true", "bf16-mixed": "bf16-mixed"})
-"""Names of precisions, and Lightning's of the same; "32" is the network's own, whatever that is."""
+PRECISIONS: Mapping[str, str] = MappingProxyType({"full": "32-true", "bf16-mixed": "bf16-mixed"})
+"""Names of precisions, and Lightning's of the same; "full" is the network's own, float32 or float64."""
 
 SELECTIONS: Mapping[str, Callable[[float, float], tuple[float, float]]] = MappingProxyType(
     {
@@ -76,7 +76,7 @@ class Recipe:
     schedule: str = "cosine"
     temperature: tuple[float, float] | None = None
     regularisers: tuple[Regulariser, ...] = ()
-    precision: str = "32"
+    precision: str = "full"
     select: str = "accuracy"
     select_on: str = "validation"
     patience: int | None = None
@@ -94,8 +94,10 @@ class Recipe:
         ):
             if name not in table:
                 raise unknown_name(kind, str(name), table)
-        if self.precision != "32" and not rule.mixed_precision:
-            raise InputError(f"{rule} adds up small numbers over many steps, in float32 only; leave precision at '32'")
+        if self.precision != "full" and not rule.mixed_precision:
+            raise InputError(
+                f"{rule} adds up small numbers over many steps, in float32 only; leave precision at 'full'"
+            )
         if self.temperature is not None and not (len(self.temperature) == 2 and min(self.temperature) > 0):
             raise InputError(
                 f"temperature={self.temperature!r} must be two numbers above 0, of the first and the last epoch"

@@ -59,7 +59,10 @@ def test_only_training_loads_lightning() -> None:
 
 
 BAD_LINES = (
-    ("trin", "unknown command 'trin'; did you mean 'train'? (known: train, evaluate, export, report, rules, env)"),
+    (
+        "trin",
+        "unknown command 'trin'; did you mean 'train'? (known: train, evaluate, export, report, rules, cite, env)",
+    ),
     ("--versoin", "unknown flag --versoin before the command; neuro --help lists the commands"),
     ("train --epohcs 3", "unknown flag --epohcs of neuro train; did you mean --epochs?"),
     (

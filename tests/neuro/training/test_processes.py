@@ -27,7 +27,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("rule", ["bptt", "decolle"])
+@pytest.mark.parametrize("rule", ["bptt", pytest.param("decolle", marks=pytest.mark.slow)])
 def test_two_gloo_processes_are_one(toy: ModuleType, tmp_path: Path, rule: str) -> None:
     """53 samples in batches of 26: in the last one, one process has none."""
     script, output = tmp_path / "run.py", tmp_path / "two"
