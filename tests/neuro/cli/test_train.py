@@ -253,7 +253,7 @@ def test_a_run_stopped_before_its_first_epoch_can_be_resumed(trained: Path, tmp_
     assert summary(folder) == summary(trained)
 
 
-@pytest.mark.parametrize("size", ["4k", "20k", "40k"])
+@pytest.mark.parametrize("size", ["8k", "20k", "40k"])
 def test_full_disk(size: str, small: tuple[str, ...], small_disk: SmallDisk, call: Call) -> None:
     with small_disk(size) as disk:
         folder = disk / "run"
