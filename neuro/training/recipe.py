@@ -83,7 +83,7 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        rule = choose_rule(self.rule)
+        choose_rule(self.rule)
         choose_loss(self.loss)
         choose_optimizer(self.optimizer)
         for kind, name, table in (
@@ -94,10 +94,6 @@ class Recipe:
         ):
             if name not in table:
                 raise unknown_name(kind, str(name), table)
-        if self.precision != "full" and not rule.mixed_precision:
-            raise InputError(
-                f"{rule} adds up small numbers over many steps, in float32 only; leave precision at 'full'"
-            )
         if self.temperature is not None and not (len(self.temperature) == 2 and min(self.temperature) > 0):
             raise InputError(
                 f"temperature={self.temperature!r} must be two numbers above 0, of the first and the last epoch"

@@ -73,8 +73,6 @@ class Rule(ABC):
     """Fills ``.grad`` of a network's parameters from one batch."""
 
     about: ClassVar[About]
-    mixed_precision: ClassVar[bool] = True
-    """Whether it may run under ``torch.autocast``."""
     mirrors: ClassVar[bool] = False
     """Whether :attr:`auxiliary` is to change as the network's weights do: with their decay, clipped with them."""
 
