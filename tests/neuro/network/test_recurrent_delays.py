@@ -46,7 +46,7 @@ def test_rounded_delays_are_the_recursion(kind: str) -> None:
     torch.testing.assert_close(torch.cat([first, net(spikes()[11:], middle)[0]]).detach(), z, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("start", [0.0, 14e-3])
+@pytest.mark.parametrize("start", [0.0, pytest.param(14e-3, marks=pytest.mark.slow)])
 def test_a_neuron_learns_when_to_hear_itself_again(start: float) -> None:
     """It is driven once and is to spike again nine steps later: one of travel, eight of delay."""
     torch.manual_seed(0)
